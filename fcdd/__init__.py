@@ -1,0 +1,1 @@
+"""The method: FCDD, its data, training and evaluation."""

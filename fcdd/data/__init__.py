@@ -1,0 +1,1 @@
+"""Data sets, outlier pools, augmentation and batches."""

@@ -1,0 +1,1 @@
+"""Which runs, and the command line."""

@@ -1,0 +1,1 @@
+"""Benchmarks, one file per table or figure of the paper, and small ones."""

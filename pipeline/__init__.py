@@ -1,0 +1,1 @@
+"""Many runs: plan, schedule, track and store them."""

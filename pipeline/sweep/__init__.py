@@ -1,0 +1,1 @@
+"""Scheduling of runs; the only door to Ray."""

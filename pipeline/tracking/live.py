@@ -1,0 +1,70 @@
+"""Live tracking of a sweep from a thread that may fall behind, so that it never holds training up."""
+
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+
+from fcdd.config import Run, flatten
+from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
+from pipeline.tracking.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Writes the events of a sweep to the store. Raises ValueError when it does not answer at the
+    start; lost later, the sweep goes on and `lost` says so."""
+
+    def __init__(
+        self, out: Path, benchmark: str, runs: Mapping[str, Run], *, tracking_uri: str | None
+    ) -> None:
+        self._store = Store(out, benchmark, tracking_uri)
+        self._store.finished_keys()  # clears what an interrupted start left open
+        self._runs = runs
+        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self._thread.start()
+        self.lost: str | None = None
+
+    def log(self, event: Event) -> None:
+        """Queues `event`; returns at once."""
+        self._events.put(event)
+
+    def close(self, *, wait_seconds: float = 60.0) -> None:
+        """Waits for what is queued, then closes the runs that are still open."""
+        self._events.put(None)
+        self._thread.join(wait_seconds)
+        if self._thread.is_alive():
+            self.lost = f"the store is more than {wait_seconds:g} s behind"
+
+    def _work(self) -> None:
+        while True:
+            event = self._events.get()
+            if self.lost and event is not None:
+                continue
+            try:
+                if event is None:
+                    self._store.close()
+                    return
+                self._write(event)
+            except MlflowException as error:
+                self.lost = str(error).splitlines()[0][:200]
+                logger.warning("tracking lost: %s", self.lost)
+                if event is None:
+                    return
+
+    def _write(self, event: Event) -> None:
+        run = self._runs[event.key]
+        match event:
+            case Started(key):
+                self._store.start(key, flatten(run), run.data.class_name)
+            case Progressed(key, epochs):
+                self._store.log_epochs(key, epochs)
+            case Finished(key, row):
+                self._store.finish(key, row)
+            case Failed(key, message):
+                self._store.fail(key, message)

@@ -1,0 +1,149 @@
+"""One run: its task, training, evaluation, and the files they leave."""
+
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fcdd.config import Run, flatten
+from fcdd.data.task import Images, Pool, Task, make_task
+from fcdd.evaluation import Evaluation, evaluate, heatmaps, shown_images
+from fcdd.training import Epoch, Fit, fit
+from pipeline import environment, results
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A Run with its key, on its data."""
+
+    key: str
+    run: Run
+    images: Images
+    pool: Pool | None
+
+
+def execute(
+    trial: Trial,
+    *,
+    out: Path,
+    device: torch.device,
+    commit: dict[str, Any],
+    report: Callable[[Epoch], None] = lambda epoch: None,
+) -> dict[str, Any]:
+    """Runs `trial`, writes scores, curve, heatmaps and at last its row, and returns the row.
+
+    Any failure is written to failures/<key>.txt and raised on.
+    """
+    try:
+        return _execute(trial, out=out, device=device, commit=commit, report=report)
+    except Exception:
+        results.write_text(results.failure_path(out, trial.key), traceback.format_exc())
+        raise
+
+
+def _execute(
+    trial: Trial,
+    *,
+    out: Path,
+    device: torch.device,
+    commit: dict[str, Any],
+    report: Callable[[Epoch], None],
+) -> dict[str, Any]:
+    run, key = trial.run, trial.key
+    started_at, started = datetime.now(UTC), time.perf_counter()
+    torch.set_num_threads(run.threads)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    task = make_task(run, trial.images, trial.pool, device=device)
+    fitted = fit(run, task, device=device, report=report)
+    evaluation_started = time.perf_counter()
+    evaluation = evaluate(run, fitted.net, task)
+    evaluate_seconds = time.perf_counter() - evaluation_started
+    _write_outputs(trial, task, fitted, evaluation, out)
+    row = {
+        "schema_version": results.SCHEMA_VERSION,
+        "key": key,
+        **{name: list(v) if isinstance(v, tuple) else v for name, v in flatten(run).items()},
+        **_counts(trial, task),
+        "image_auroc": evaluation.image_auroc,
+        "image_ap": evaluation.image_ap,
+        "pixel_auroc": None,
+        "pixel_ap": None,
+        "pixel_pro": None,
+        "train_loss": fitted.epochs[-1].train_loss,
+        **environment.machine(device.type),
+        **commit,
+        "device": _device_name(device),
+        "started_at": started_at.isoformat(timespec="seconds"),
+        "train_seconds": fitted.train_seconds,
+        "evaluate_seconds": evaluate_seconds,
+        "total_seconds": time.perf_counter() - started,
+        "train_images_per_second": (
+            len(task.train_images) * len(fitted.epochs) / fitted.train_seconds
+        ),
+        "peak_memory_bytes": _peak_memory_bytes(),
+        "peak_gpu_bytes": (
+            torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+        ),
+    }
+    results.write_row(out, row)
+    return row
+
+
+def _counts(trial: Trial, task: Task) -> dict[str, Any]:
+    pool = trial.pool
+    return {
+        "class_name": trial.run.data.class_name,
+        "data_fingerprint": trial.images.fingerprint,
+        "outliers_fingerprint": pool.fingerprint if pool else "",
+        "num_train": len(task.train_images),
+        "num_outliers": len(task.outliers) if task.outliers is not None else 0,
+        "num_outliers_unreadable": len(pool.unreadable) if pool else 0,
+        "num_test": len(task.test_labels),
+        "num_test_anomalous": int(task.test_labels.sum()),
+    }
+
+
+def _write_outputs(
+    trial: Trial, task: Task, fitted: Fit, evaluation: Evaluation, out: Path
+) -> None:
+    run, key = trial.run, trial.key
+    results.write_scores(
+        out,
+        key,
+        {
+            "id": np.arange(len(evaluation.scores)),
+            "class": task.test_classes.numpy(),
+            "label": task.test_labels.numpy(),
+            "score": evaluation.scores.double().numpy(),
+        },
+    )
+    results.write_curve(out, key, [asdict(epoch) for epoch in fitted.epochs])
+    shown = shown_images(run, task)
+    maps = heatmaps(run, fitted.net, task, shown)
+    results.write_heatmaps(
+        out,
+        key,
+        ids=shown.numpy(),
+        labels=task.test_labels[shown].numpy(),
+        images=task.test_images[shown.to(task.test_images.device)].cpu().numpy(),
+        heatmaps=maps[:, 0].numpy().astype(np.float16),
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _peak_memory_bytes() -> int:
+    # Of the worker process since its start, which earlier runs in the same worker share.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
