@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -154,11 +154,18 @@ def _archived(path: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
     return contents
 
 
+# What unpickling a malformed file raises.
+_NO_PICKLE = (
+    *(pickle.UnpicklingError, ValueError, TypeError, EOFError, AttributeError, ImportError),
+    *(LookupError, OverflowError, MemoryError),
+)
+
+
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles containers, numbers, text and numpy arrays; every other name is refused."""
 
     # numpy's old module name warns since numpy 2: both names lead to the new one.
-    _allowed = {
+    _allowed: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): "numpy._core.multiarray",
         ("numpy._core.multiarray", "_reconstruct"): "numpy._core.multiarray",
         ("numpy", "ndarray"): "numpy",
@@ -177,9 +184,11 @@ def _unpickle(content: bytes, source: str) -> dict[str, Any]:
     try:
         # Python 2 wrote the files: latin1 maps its byte strings one to one.
         batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    # A malformed pickle may raise nearly anything; each case is a damaged file.
-    except Exception as error:
+    except _NO_PICKLE as error:
         raise ValueError(f"{source} is refused as a pickle: {error}; {_REMEDY}") from None
     if not isinstance(batch, dict):
-        raise ValueError(f"{source} holds a {type(batch).__name__}, not a batch; {_REMEDY}")
+        # A file is at fault that the user can replace, hence no TypeError.
+        raise ValueError(  # noqa: TRY004
+            f"{source} holds a {type(batch).__name__}, not a batch; {_REMEDY}"
+        )
     return batch

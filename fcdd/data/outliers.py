@@ -83,8 +83,13 @@ def _fit(picture: Image.Image, shape: Shape) -> np.ndarray:
     """`picture` (mode L or RGB) as uint8 [c, h, w]: squashed to (h, w), then made gray or colour."""
     c, h, w = shape
     picture = picture.resize((w, h), Image.Resampling.BILINEAR)
-    array = np.asarray(picture.convert("L" if c == 1 else "RGB"))  # h w or h w 3
+    array = np.asarray(_converted(picture, "L" if c == 1 else "RGB"))  # h w or h w 3
     return array[None] if c == 1 else array.transpose(2, 0, 1)
+
+
+def _converted(picture: Image.Image, mode: str) -> Image.Image:
+    """`picture` in `mode`; Pillow's own convert copies even where nothing is to be done."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _photographs(shape: Shape) -> Pool:
@@ -151,7 +156,7 @@ def _decode(content: bytes, shape: Shape) -> np.ndarray:
             raise ValueError(f"mode {picture.mode!r}: 16 bits and more would be cut to white")
         # Lets a JPEG at least 4 times too large be decoded at a fraction of its size; none other.
         picture.draft(None, (2 * shape[2], 2 * shape[1]))
-        return _fit(picture.convert("RGB"), shape)
+        return _fit(_converted(picture, "RGB"), shape)
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes | None]]:

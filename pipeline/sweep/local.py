@@ -176,6 +176,9 @@ class _Reporter(tune.Callback):
     def __init__(self, events: "queue.Queue[Event | BaseException | None]") -> None:
         self._events = events
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore that we never make
+
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._events.put(Started(trial.config["trial"]["key"]))
 

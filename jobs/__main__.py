@@ -1,0 +1,26 @@
+"""`python -m jobs` and the console script `fcdd`."""
+
+import os
+import sys
+
+from jobs.cli import SWITCHES, app
+
+
+def main() -> None:
+    """Runs the command line. What a user can mend becomes one line and exit code 2."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("\nstopped; finished runs are kept, the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except ValueError as error:
+        if os.environ.get("FCDD_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""From a SPEC and options to the runs of a benchmark."""
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from fcdd.config import Run, change, flatten
+from jobs import specs
+from pipeline.benchmark import Benchmark
+
+
+def spec_names() -> list[str]:
+    """Names of the specs that come with the package."""
+    return sorted(module.name for module in pkgutil.iter_modules(specs.__path__))
+
+
+def load_spec(spec: str) -> Benchmark:
+    """The benchmark of a spec's name, or of a Python file (which is executed).
+
+    Raises ValueError for an unknown spec or a file without a `benchmark`.
+    """
+    if spec.endswith(".py"):
+        path = Path(spec)
+        if not path.is_file():
+            raise ValueError(f"no spec file {spec!r}; known specs: {', '.join(spec_names())}")
+        found = importlib.util.spec_from_file_location(f"fcdd_spec_{path.stem}", path)
+        if found is None or found.loader is None:
+            raise ValueError(f"spec file {spec!r} is not importable; it must be a Python file")
+        module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module
+        found.loader.exec_module(module)
+    elif spec in spec_names():
+        module = importlib.import_module(f"jobs.specs.{spec}")
+    else:
+        raise ValueError(
+            f"no spec {spec!r}; known: {', '.join(spec_names())}, or the path of your own .py file"
+        )
+    benchmark = getattr(module, "benchmark", None)
+    if not isinstance(benchmark, Benchmark):
+        raise ValueError(f"spec {spec!r} defines no `benchmark = Benchmark(...)`; add it")
+    return benchmark
+
+
+def apply(benchmark: Benchmark, *, settings: Iterable[str], only: Iterable[str]) -> Benchmark:
+    """`benchmark` with every field=value of `settings` set, then cut to the field=v1,v2 of `only`.
+
+    Runs that become equal are kept once. Raises ValueError for unknown fields, impossible values and
+    for a selection that matches nothing.
+    """
+    changes = dict(_split(setting, "--set") for setting in settings)
+    values = {field: _value(text) for field, text in changes.items()}
+    runs = [change(run, values) if values else run for run in benchmark.runs]
+    for field, text in (_split(choice, "--only") for choice in only):
+        runs = _only(runs, field, text.split(","))
+    unique = {run.model_dump_json(): run for run in runs}
+    return Benchmark(benchmark.name, tuple(unique.values()), benchmark.resources)
+
+
+def _split(text: str, option: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals or not value:
+        raise ValueError(
+            f"{option} {text!r} is not of the form field=value, such as training.lr=3e-4"
+        )
+    return field.strip(), value
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None if text == "None" else text
+
+
+def _only(runs: list[Run], field: str, wanted: list[str]) -> list[Run]:
+    known = flatten(runs[0])
+    if field not in known:
+        raise ValueError(f"--only: no field {field!r}; known: {', '.join(known)}")
+    present = sorted({str(flatten(run)[field]) for run in runs})
+    unknown = [value for value in wanted if value not in present]
+    if unknown:
+        raise ValueError(
+            f"--only {field}={','.join(wanted)}: no run has {', '.join(unknown)}; "
+            f"the spec has {', '.join(present)}"
+        )
+    return [run for run in runs if str(flatten(run)[field]) in wanted]
