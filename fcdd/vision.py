@@ -1,4 +1,4 @@
-"""The only import of torchvision, made on first use: data sets are downloaded through it, no more."""
+"""The only import of torchvision, made on first use; data sets are downloaded through it."""
 
 import importlib
 import sys
@@ -6,8 +6,8 @@ from types import ModuleType
 
 import torch
 
-# What `import torchvision` raises when its compiled operators do not fit the installed torch, as with
-# a CPU build of torch beside the registry's torchvision wheel.
+# What `import torchvision` raises when its compiled operators do not fit the installed torch, as
+# with a CPU build of torch beside the registry's torchvision wheel.
 _MISSING_OPERATOR = "operator torchvision::nms does not exist"
 _NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 

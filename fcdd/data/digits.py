@@ -15,14 +15,15 @@ _TEST_EVERY = 3  # ours: every third image of a class is test, 1,201 train and 5
 def load(root: Path | None = None) -> Images:
     """The digits as [n, 1, 28, 28], enlarged from 8x8; `root` is not used.
 
-    The split is fixed and stratified: images 2, 5, 8, ... of every class, in bundled order, are test.
+    The split is fixed and stratified: images 2, 5, 8, ... of every class, in bundled order, are
+    test.
     """
     from sklearn.datasets import load_digits  # takes a second to import
 
-    bundled = load_digits()
-    classes = bundled.target.astype(np.int64)
-    values = np.round(bundled.images * 255 / 16).astype(np.uint8)  # 0..16 to 0..255
-    images = np.stack([_enlarge(value) for value in values])[:, None]  # n 1 28 28
+    pixels, numbers = load_digits(return_X_y=True)
+    classes = np.asarray(numbers).astype(np.int64)
+    values = np.round(np.asarray(pixels) * 255 / 16).astype(np.uint8)  # 0..16 to 0..255
+    images = np.stack([_enlarge(value) for value in values.reshape(-1, 8, 8)])[:, None]  # n 1 28 28
     test = split(classes)
     parts = (images[~test], classes[~test], images[test], classes[test])
     return Images(*parts, fingerprint=fingerprint(*parts))

@@ -35,8 +35,8 @@ def data_root(root: Path | None, name: str) -> Path:
 def missing(root: Path, name: str, expected: Sequence[str]) -> ValueError:
     """The error of a data set that is not there: the files expected, and what fetches them."""
     return ValueError(
-        f"{name!r} is not under the data root {root}: expected {', '.join(expected)}; fetch it with "
-        "`fcdd run ... --download`, or point --data-root or FCDD_DATA to the folder that has it"
+        f"{name!r} is not under the data root {root}: expected {', '.join(expected)}; fetch it "
+        "with `fcdd run ... --download`, or point --data-root or FCDD_DATA to its folder"
     )
 
 
@@ -59,8 +59,8 @@ def _stored(path: Path) -> Path | None:
 def idx(path: Path) -> np.ndarray:
     """The uint8 array of an idx file, in the shape its header gives.
 
-    `path` is named without .gz; the plain file is preferred to the compressed one. Raises ValueError
-    if neither is there, it is not idx, not uint8, or its length does not fit its header.
+    `path` is named without .gz; the plain file is preferred to the compressed one. Raises
+    ValueError if neither is there, it is not idx, not uint8, or its length does not fit its header.
     """
     stored = _stored(path)
     if stored is None:
@@ -77,7 +77,8 @@ def idx(path: Path) -> np.ndarray:
         raise ValueError(f"{stored} is not an idx file: it begins {content[:4].hex()!r}; {_REMEDY}")
     if content[2] != _IDX_UINT8:
         raise ValueError(
-            f"{stored} has idx element type 0x{content[2]:02x}, only 0x08 (uint8) is read; {_REMEDY}"
+            f"{stored} has idx element type 0x{content[2]:02x}, only 0x08 (uint8) is read; "
+            f"{_REMEDY}"
         )
     num_axes = content[3]
     start = 4 + 4 * num_axes
@@ -114,9 +115,9 @@ def cifar_batches(
 ) -> list[dict[str, Any]]:
     """The unpickled batches of a CIFAR data set in the order of `members` (file name -> MD5).
 
-    Read from `<root>/<folder>/` where all members are there, else out of `<root>/<archive>`, which is
-    not unpacked. The MD5 of every member is checked before any is unpickled. Raises ValueError if
-    there is no root or no data, if an MD5 differs, or if a pickle asks for anything but arrays.
+    Read from `<root>/<folder>/` where all members are there, else out of `<root>/<archive>`, which
+    is not unpacked. The MD5 of every member is checked before any is unpickled. Raises ValueError
+    if there is no root or no data, if an MD5 differs, or if a pickle asks for anything but arrays.
     """
     root = data_root(root, name)
     if all((root / folder / member).is_file() for member in members):
@@ -188,7 +189,5 @@ def _unpickle(content: bytes, source: str) -> dict[str, Any]:
         raise ValueError(f"{source} is refused as a pickle: {error}; {_REMEDY}") from None
     if not isinstance(batch, dict):
         # A file is at fault that the user can replace, hence no TypeError.
-        raise ValueError(  # noqa: TRY004
-            f"{source} holds a {type(batch).__name__}, not a batch; {_REMEDY}"
-        )
+        raise ValueError(f"{source} holds a {type(batch).__name__}, not a batch; {_REMEDY}")
     return batch

@@ -13,7 +13,9 @@ Downloadable = Literal["fmnist", "cifar10", "cifar100", "emnist", "mnist"]
 
 
 def load(name: DataName, root: Path | None, *, download: bool = False) -> Images:
-    """The data set `name` from the files below `root` ("digits" needs none), fetched first on demand.
+    """The data set `name` from the files below `root` ("digits" needs none).
+
+    With `download` they are fetched first, unless they are there already.
 
     Raises ValueError if there is no root, or the files are missing, damaged or cannot be fetched.
     """
@@ -54,6 +56,6 @@ def fetch(name: Downloadable, root: Path | None) -> None:
     # torchvision reports a refused connection and a wrong checksum as RuntimeError.
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"{name!r} could not be downloaded to {place}: {error}; if its files are there already, "
-            "leave out --download"
+            f"{name!r} could not be downloaded to {place}: {error}; if its files are there "
+            "already, leave out --download"
         ) from error

@@ -28,8 +28,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 # What the suffixes stand for; a file that is something else (such as EPS, which runs a program) is
 # not opened.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
-# What Pillow raises for broken files: OSError (truncated, unknown), SyntaxError (PNG chunks), the rest
-# from single decoders.
+# What Pillow raises for broken files: OSError (truncated, unknown), SyntaxError (PNG chunks), the
+# rest from single decoders.
 _UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError, OverflowError),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
@@ -80,7 +80,7 @@ def _of_images(images: np.ndarray, shape: Shape) -> Pool:
 
 
 def _fit(picture: Image.Image, shape: Shape) -> np.ndarray:
-    """`picture` (mode L or RGB) as uint8 [c, h, w]: squashed to (h, w), then made gray or colour."""
+    """`picture` (mode L or RGB) as uint8 [c, h, w]: squashed to (h, w), then gray or colour."""
     c, h, w = shape
     picture = picture.resize((w, h), Image.Resampling.BILINEAR)
     array = np.asarray(_converted(picture, "L" if c == 1 else "RGB"))  # h w or h w 3
@@ -93,7 +93,7 @@ def _converted(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def _photographs(shape: Shape) -> Pool:
-    """Square crops of random size and place from scikit-learn's two photographs, always the same."""
+    """Square crops of random size and place of scikit-learn's two photographs, always the same."""
     from sklearn.datasets import load_sample_images  # takes a second to import
 
     photographs = [Image.fromarray(array) for array in load_sample_images().images]

@@ -102,8 +102,8 @@ def test_missing_idx_files_are_all_named_with_the_command_that_fetches_them(tmp_
     with pytest.raises(ValueError) as caught:
         idx_files(tmp_path, "fmnist", ["raw/a", "raw/b"])
     assert str(caught.value) == (
-        f"'fmnist' is not under the data root {tmp_path}: expected raw/a[.gz], raw/b[.gz]; fetch it "
-        "with `fcdd run ... --download`, or point --data-root or FCDD_DATA to the folder that has it"
+        f"'fmnist' is not under the data root {tmp_path}: expected raw/a[.gz], raw/b[.gz]; "
+        "fetch it with `fcdd run ... --download`, or point --data-root or FCDD_DATA to its folder"
     )
 
 

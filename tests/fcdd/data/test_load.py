@@ -164,7 +164,7 @@ def test_failed_download_names_data_set_place_and_cause(tmp_path, monkeypatch):
         datasets = Datasets
 
     monkeypatch.setattr("fcdd.vision.torchvision", Torchvision)
-    with pytest.raises(ValueError, match="'mnist' could not be downloaded to .*: no mirror answer"):
+    with pytest.raises(ValueError, match=r"'mnist' could not be downloaded .*: no mirror answer"):
         fetch("mnist", tmp_path)
 
 

@@ -1,0 +1,47 @@
+"""Shared runs and the isolation of tests from the user's home and environment."""
+
+import os
+
+import pytest
+
+from fcdd.config import Run, parse
+
+
+def pytest_configure() -> None:
+    from jobs.cli import SWITCHES
+
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test writes Ray's token into the home folder or reads a user's Ray address."""
+    token = tmp_path_factory.getbasetemp() / "ray_auth_token"
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture
+def digits_run() -> Run:
+    """A short run on digits."""
+    return parse(
+        {
+            "data": {"name": "digits", "normal_class": 3, "preprocessing": "lcn"},
+            "outliers": {"source": "photographs"},
+            "supervision": {"mode": "outlier_exposure"},
+            "net": {"name": "FCDD_CNN28"},
+            "objective": {"name": "fcdd"},
+            "training": {
+                "epochs": 2,
+                "batch_size": 32,
+                "optimizer": "adam",
+                "lr": 1e-3,
+                "weight_decay": 1e-6,
+                "schedule": "exponential",
+                "lr_factor": 0.9,
+            },
+            "heatmaps": {"gauss_std": 1.2},
+            "seed": 7,
+        }
+    )
