@@ -147,7 +147,7 @@ def sync(
         print(f"{complete(folder, tracking_uri)} runs added")
 
 
-class needs:  # noqa: N801
+class needs:
     """Says which extra is missing when an import inside fails."""
 
     def __init__(self, extra: str) -> None:

@@ -167,7 +167,7 @@ def _load_all(
     return images, pools
 
 
-def _tracker(benchmark: Benchmark, places: Places, runs: dict[str, Run]):  # noqa: ANN202
+def _tracker(benchmark: Benchmark, places: Places, runs: dict[str, Run]):
     if not places.tracking:
         return None
     from pipeline.tracking.live import Tracker

@@ -1,10 +1,13 @@
 """Shared runs and the isolation of tests from the user's home and environment."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from fcdd.config import Run, parse
+from fcdd.config import Run, change, flatten, parse
+from pipeline import results
 
 
 def pytest_configure() -> None:
@@ -45,3 +48,25 @@ def digits_run() -> Run:
             "seed": 7,
         }
     )
+
+
+@pytest.fixture
+def make_row(digits_run: Run) -> Callable[..., dict[str, Any]]:
+    """Makes complete rows of the short run; keyword `run_` changes dotted Run fields."""
+
+    def make(*, run_: dict[str, object] | None = None, **columns: Any) -> dict[str, Any]:
+        run = change(digits_run, run_ or {})
+        row: dict[str, Any] = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in flatten(run).items()
+        }
+        for field in results.SCHEMA:
+            if field.name not in row:
+                kind = str(field.type)
+                row[field.name] = None if field.nullable else {"string": "x"}.get(kind, 1)
+                if kind == "double" and not field.nullable:
+                    row[field.name] = 0.5
+        row |= {"key": "a" * 16, "schema_version": results.SCHEMA_VERSION, "dirty": False}
+        return row | {"class_name": run.data.class_name} | columns
+
+    return make

@@ -1,0 +1,33 @@
+# Each target does all of its set-up; a second call starts at once.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT := results/quickstart
+
+.PHONY: install quickstart test lint clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; give one with PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'torch==2.13.0' -c constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[run,test]'
+	touch $@
+
+quickstart: install
+	$(BIN)/fcdd run quickstart --out $(OUT)
+	$(BIN)/fcdd report $(OUT) --out $(OUT)/report
+	@cat $(OUT)/report/digits_fcdd_image_auroc.md
+	@echo "MLflow: $(BIN)/mlflow ui --backend-store-uri sqlite:///$(OUT)/mlflow.db"
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
