@@ -1,4 +1,4 @@
-"""What decides a result: the `Run`, its checks and its key. Imports no torch: reading a spec is free.
+"""What decides a result: the `Run`, its checks and its key. Imports no torch.
 
 A `Run` is the only configuration there is. What a spec chooses has no default; every switch between
 published and mended behaviour defaults to mended. A field added later must default to the behaviour
@@ -18,7 +18,7 @@ PoolName = Literal["none", "photographs", "cifar100", "emnist", "mnist", "folder
 NetName = Literal["FCDD_CNN28", "FCDD_CNN28_W", "FCDD_CNN32", "FCDD_CNN32_S", "FCDD_CNN32_LW3K"]
 Protocol = Literal["mended", "published"]
 
-# (channels, height, width) of every data set's images and every net's input; docs/method.md section 2.
+# (channels, height, width) of every data set's images and every net's input (docs/method.md).
 DATA_SHAPES: dict[DataName, tuple[int, int, int]] = {
     "digits": (1, 28, 28),
     "fmnist": (1, 28, 28),
@@ -117,7 +117,7 @@ class Objective(Part):
 
 
 class Training(Part):
-    """Optimiser and schedule. `exponential`: lr * factor^epoch; `milestones`: lr * factor at each."""
+    """Optimiser and schedule. `exponential`: lr * factor^epoch; `milestones`: times it at each."""
 
     epochs: Count
     batch_size: Count
@@ -180,7 +180,8 @@ class Run(Part):
             fitting = [n for n, s in NET_SHAPES.items() if s == DATA_SHAPES[self.data.name]]
             raise ValueError(
                 f"net.name {self.net.name!r} takes images of {NET_SHAPES[self.net.name]}, but "
-                f"{self.data.name!r} has {DATA_SHAPES[self.data.name]}; fitting: {', '.join(fitting)}"
+                f"{self.data.name!r} has {DATA_SHAPES[self.data.name]}; "
+                f"fitting: {', '.join(fitting)}"
             )
         exposed = self.supervision.mode == "outlier_exposure"
         if exposed != (self.outliers.source != "none"):

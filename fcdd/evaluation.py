@@ -57,8 +57,8 @@ def heatmaps(run: Run, net: SmallFCDD, task: Task, indices: Tensor) -> Tensor:
 
 
 def shown_images(run: Run, task: Task, *, per_label: int = 8) -> Tensor:
-    """int64 [k]: the test images whose heatmaps are kept; fixed by data set and class alone, so that
-    seeds and methods show the same ones."""
+    """int64 [k]: the test images whose heatmaps are kept; fixed by data set and class alone, so
+    that seeds and methods show the same ones."""
     stream = generator(0, f"shown/{run.data.name}/{run.data.normal_class}")
     chosen = []
     for label in (0, 1):

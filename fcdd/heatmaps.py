@@ -45,8 +45,8 @@ def upsample(
     """Heatmaps [b, 1, h, w] of anomaly maps [b, 1, u, v], differentiable, on their device.
 
     `axes` and `size` are (height, width). "published": a plain sum of Gaussians, which scales a
-    constant map by about (kernel sum / jump^2) and dims the borders. "mended": divided by what a map
-    of ones would give, so a constant map stays what it is up to the border.
+    constant map by about (kernel sum / jump^2) and dims the borders. "mended": divided by what a
+    map of ones would give, so a constant map stays what it is up to the border.
     """
     rows, columns = (
         upsampling_matrix(axis, pixels, std).to(maps)

@@ -18,7 +18,7 @@ class Layer:
 class Axis:
     """What the cells of a feature map see along one image axis, in pixels.
 
-    `num_cells` cells, `jump` apart, each seeing `extent`; the first is centred at `shift` (0-based).
+    `num_cells` cells, `jump` apart, each seeing `extent`; the first is centred at `shift` (from 0).
     """
 
     num_cells: int

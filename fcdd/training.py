@@ -46,10 +46,10 @@ def fit(
 ) -> Fit:
     """Trains the run's net for its epochs, calling `report` after each.
 
-    The caller sets the number of threads (`run.threads`). Raises FloatingPointError naming epoch and
-    step when the loss is not finite.
+    The caller sets the number of threads (`run.threads`). Raises FloatingPointError naming epoch
+    and step when the loss is not finite.
     """
-    net = build(run).to(device, memory_format=torch.channels_last)
+    net = build(run).to(device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(run, net)
     schedule = make_schedule(run, optimizer)
     epochs: list[Epoch] = []

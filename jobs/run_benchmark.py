@@ -182,8 +182,8 @@ def _tell_throughput(rows: list[dict], started: float, console: Console) -> None
     images = sum(row["train_images_per_second"] * row["train_seconds"] for row in rows)
     each = sorted(row["train_images_per_second"] for row in rows)
     console.print(
-        f"{len(rows)} runs in {seconds:.0f} s; training one run: {each[len(each) // 2]:,.0f} images/s "
-        f"(median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with start and "
+        f"{len(rows)} runs in {seconds:.0f} s; training one run: {each[len(each) // 2]:,.0f} "
+        f"images/s (median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with start and "
         f"evaluation: {images / seconds:,.0f} images/s",
         highlight=False,
         soft_wrap=True,

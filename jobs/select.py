@@ -48,8 +48,8 @@ def load_spec(spec: str) -> Benchmark:
 def apply(benchmark: Benchmark, *, settings: Iterable[str], only: Iterable[str]) -> Benchmark:
     """`benchmark` with every field=value of `settings` set, then cut to the field=v1,v2 of `only`.
 
-    Runs that become equal are kept once. Raises ValueError for unknown fields, impossible values and
-    for a selection that matches nothing.
+    Runs that become equal are kept once. Raises ValueError for unknown fields, impossible values
+    and for a selection that matches nothing.
     """
     changes = dict(_split(setting, "--set") for setting in settings)
     values = {field: _value(text) for field, text in changes.items()}

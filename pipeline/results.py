@@ -149,7 +149,11 @@ def _write_atomically(path: Path, write: Callable[[str], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` to `path` whole or not at all."""
-    _write_atomically(path, lambda name: Path(name).write_text(text, encoding="utf-8") and None)
+
+    def write(name: str) -> None:
+        Path(name).write_text(text, encoding="utf-8")
+
+    _write_atomically(path, write)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

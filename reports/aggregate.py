@@ -153,8 +153,8 @@ def _table(rows: list[dict[str, Any]], metric: str, expected: set[int]) -> Table
         seeds = values.setdefault(row["data.normal_class"], {})
         if row["seed"] in seeds:
             raise ValueError(
-                f"two rows for {_describe(row)}: {seeds[row['seed']]['key']} and {row['key']}; they "
-                "differ in data, pool or threads; report them from separate folders"
+                f"two rows for {_describe(row)}: {seeds[row['seed']]['key']} and {row['key']}; "
+                "they differ in data, pool or threads; report them from separate folders"
             )
         seeds[row["seed"]] = row
     numbers = sorted(set(values) | expected)

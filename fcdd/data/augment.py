@@ -87,8 +87,8 @@ def crop_and_flip(images: Tensor, *, padding_px: int, stream: torch.Generator) -
 
 
 def jitter(unit: Tensor, *, strength: float, stream: torch.Generator) -> Tensor:
-    """Images [b, c, h, w] in [0, 1] with brightness, contrast, saturation and hue each changed by up
-    to `strength`, a factor per image, in an order drawn once per batch. Gray images keep hue and
+    """Images [b, c, h, w] in [0, 1] with brightness, contrast, saturation and hue each changed by
+    up to `strength`, a factor per image, in an order drawn once per batch. Gray images keep hue and
     saturation."""
     order = torch.randperm(4, generator=stream, device=unit.device).tolist()
     for step in order:

@@ -17,8 +17,8 @@ from fcdd.data.task import Task, generator
 def batches(run: Run, task: Task, *, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields network input [b, c, h, w] and labels [b] (0 nominal, 1 anomalous).
 
-    Outlier exposure (Liznerski et al. 2021, App. D; docs/method.md section 5): each nominal image is
-    replaced with a fixed probability, so an epoch stays as long as there are nominal images.
+    Outlier exposure (Liznerski et al. 2021, App. D; docs/method.md section 5): each nominal image
+    is replaced with a fixed probability, so an epoch stays as long as there are nominal images.
     """
     images, device = task.train_images, task.train_images.device
     choices = generator(run.seed, f"batches/{epoch}")

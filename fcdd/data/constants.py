@@ -132,8 +132,8 @@ def compute_normalisation(nominal: Tensor) -> Normalisation:
     std = pixels.std(dim=1)
     if bool((std == 0).any()):
         raise ValueError(
-            f"the {len(nominal)} nominal training images have a constant channel, so they cannot be "
-            "normalised; check the files of this class"
+            f"the {len(nominal)} nominal training images have a constant channel, so they cannot "
+            "be normalised; check the files of this class"
         )
     local = contrast_normalise(images).transpose(0, 1).flatten(1)
     return Normalisation(

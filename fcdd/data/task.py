@@ -1,4 +1,4 @@
-"""The nouns of data: a labelled collection of images, a pool of outliers, and the task of one run."""
+"""The nouns of data: labelled images, a pool of outliers, and the task of one run."""
 
 import hashlib
 import warnings

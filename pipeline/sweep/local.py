@@ -1,14 +1,15 @@
 """A sweep with Ray Tune, on this machine or on the cluster the driver belongs to.
 
-Data sets and pools are loaded once, by the driver, and reach the workers through Ray's object store:
-no worker holds a copy of its own, and none needs a data root.
+Data sets and pools are loaded once, by the driver, and reach the workers through Ray's object
+store: no worker holds a copy of its own, and none needs a data root.
 """
 
+import logging
 import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,15 @@ def sweep(
     resources: Resources,
     commit: dict[str, Any],
     address: str | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Executes the runs and yields events; each run ends in one Finished or Failed.
 
     Stopping the iteration (Ctrl-C) ends the workers; rows written by then stay.
     """
     if address:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     else:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
     try:
         yield from _sweep(planned, images, pools, out, device, resources, commit, events)
@@ -78,7 +79,10 @@ def _sweep(
     )
     gpus = 1 / resources.runs_per_gpu if device == "cuda" else 0
     trainable = tune.with_resources(
-        trainable, lambda config: {"cpu": config["trial"]["threads"], "gpu": gpus}
+        trainable,
+        lambda config: tune.PlacementGroupFactory(
+            [{"CPU": config["trial"]["threads"], "GPU": gpus}]
+        ),
     )
     configs = [
         {

@@ -1,4 +1,4 @@
-"""Live tracking of a sweep from a thread that may fall behind, so that it never holds training up."""
+"""Live tracking of a sweep, from a thread that may fall behind and never holds training up."""
 
 import logging
 import queue

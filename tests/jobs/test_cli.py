@@ -1,0 +1,123 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fcdd.config import flatten
+from jobs.select import apply, load_spec, spec_names
+
+ROOT = Path(__file__).parents[2]
+
+
+def fcdd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "jobs", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("FCDD_")} | environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "epochs", "net"),
+    [
+        ("quickstart", 30, 60, "FCDD_CNN28"),
+        ("fmnist", 50, 400, "FCDD_CNN28_W"),
+        ("fmnist_small", 10, 20, "FCDD_CNN28"),
+        ("cifar10", 50, 600, "FCDD_CNN32_LW3K"),
+    ],
+)
+def test_spec_is_the_experiment_it_names(name: str, runs: int, epochs: int, net: str) -> None:
+    benchmark = load_spec(name)
+    assert benchmark.name == name
+    assert len(benchmark.runs) == runs
+    assert {run.training.epochs for run in benchmark.runs} == {epochs}
+    assert {run.net.name for run in benchmark.runs} == {net}
+    assert sorted({run.data.normal_class for run in benchmark.runs}) == list(range(10))
+
+
+def test_set_and_only_select_runs() -> None:
+    chosen = apply(
+        load_spec("quickstart"),
+        settings=["training.lr=3e-4", "net.name=FCDD_CNN28_W"],
+        only=["seed=0,2", "data.normal_class=4"],
+    )
+    assert [run.seed for run in chosen.runs] == [0, 2]
+    assert {flatten(run)["training.lr"] for run in chosen.runs} == {3e-4}
+    assert {run.net.name for run in chosen.runs} == {"FCDD_CNN28_W"}
+
+
+def test_runs_that_become_equal_are_kept_once() -> None:
+    assert len(apply(load_spec("quickstart"), settings=["seed=0"], only=[]).runs) == 10
+
+
+def test_dry_run_lists_and_starts_nothing(tmp_path: Path) -> None:
+    done = fcdd("run", "quickstart", "--dry-run", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0
+    assert "quickstart: 30 runs; nothing was started" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+BAD = [
+    (("run", "nope"), "no spec 'nope'; known: cifar10, fmnist, fmnist_small, quickstart"),
+    (("run", "nope.py"), "no spec file 'nope.py'"),
+    (("run", "quickstart", "--set", "training.speed=1"), "no field 'training.speed'; known: "),
+    (("run", "quickstart", "--set", "training.lr"), "is not of the form field=value"),
+    (("run", "quickstart", "--set", "training.lr=-1"), "training.lr = -1: Input should be greater"),
+    (("run", "quickstart", "--only", "seed=9"), "no run has 9; the spec has 0, 1, 2"),
+    (("run", "quickstart", "--address", "ray://h:10001"), "use auto or host:port"),
+    (("run", "fmnist"), "data root"),
+    (("run", "fmnist_small", "--data-root", "/nowhere"), "FashionMNIST"),
+    (("run", "quickstart", "--out", "/proc/here"), "output folder '/proc/here' cannot be written"),
+    (("report", "/nowhere", "--out", "/tmp/x"), "is no output folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda v: str(v)[:40])
+def test_bad_input_gets_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    if arguments[0] == "run" and "--out" not in arguments:
+        arguments = (*arguments, "--out", str(tmp_path / "out"))
+    done = fcdd(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = fcdd("--debug", "run", "nope")
+    assert "Traceback" in done.stderr
+
+
+def test_silent_tracking_server_is_refused_before_the_first_run(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+    done = fcdd("run", "quickstart", "--out", str(tmp_path), "--tracking-uri", uri)
+    assert done.returncode == 2
+    assert "does not answer" in done.stderr
+    assert "--no-tracking" in done.stderr
+    assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+    )
+    done = fcdd("run", "quickstart", "--out", str(tmp_path / "out"), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "pip install 'fcdd[run]'" in done.stderr
+
+
+def test_help_names_the_specs() -> None:
+    done = fcdd("run", "--help")
+    assert done.returncode == 0
+    for name in spec_names():
+        assert name in done.stdout
