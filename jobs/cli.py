@@ -25,9 +25,8 @@ SWITCHES = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # rows are the truth, not Tune's state
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a single-node Ray listens on loopback only
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own console
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a concurrent run died in it
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the defaults block for minutes

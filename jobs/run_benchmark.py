@@ -183,8 +183,8 @@ def _tell_throughput(rows: list[dict], started: float, console: Console) -> None
     each = sorted(row["train_images_per_second"] for row in rows)
     console.print(
         f"{len(rows)} runs in {seconds:.0f} s; training one run: {each[len(each) // 2]:,.0f} "
-        f"images/s (median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with start and "
-        f"evaluation: {images / seconds:,.0f} images/s",
+        f"images/s (median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with "
+        f"start and evaluation: {images / seconds:,.0f} images/s",
         highlight=False,
         soft_wrap=True,
     )
@@ -210,7 +210,9 @@ def _tell_outcome(
     for name in sorted(planned - done):
         path = results.failure_path(out, name)
         where = f"traceback: {path}" if path.exists() else failed.get(name, "not run")
-        console.print(f"FAILED {describe(runs[name])} ({name}); {where}", highlight=False)
+        console.print(
+            f"FAILED {describe(runs[name])} ({name}); {where}", highlight=False, soft_wrap=True
+        )
     if planned - done:
         console.print(
             f"{len(planned - done)} of {len(planned)} runs have no row; "

@@ -1,6 +1,7 @@
 """Shared runs and the isolation of tests from the user's home and environment."""
 
 import os
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ def pytest_configure() -> None:
 def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test writes Ray's token into the home folder or reads a user's Ray address."""
     token = tmp_path_factory.getbasetemp() / "ray_auth_token"
+    if not token.exists():
+        token.write_text(secrets.token_hex(32))
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 

@@ -7,7 +7,7 @@ from fcdd.config import Data, Heatmaps, Net, Objective, Outliers, Run, Supervisi
 from pipeline.benchmark import Benchmark, expand
 
 base = Run(
-    data=Data(name="fmnist", normal_class=0, preprocessing="lcnaug1"),
+    data=Data(name="fmnist", normal_class=0, preprocessing="lcn"),
     outliers=Outliers(source="folder"),
     supervision=Supervision(mode="outlier_exposure"),
     net=Net(name="FCDD_CNN28"),
