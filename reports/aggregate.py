@@ -16,6 +16,7 @@ _RUN = results.SCHEMA.names[
 _OVER = ("data.normal_class", "seed", "threads")
 _SETTING = [name for name in _RUN if name not in _OVER]
 _NAMED = 10  # runs that an error names before it counts
+METRICS = {"image_auroc": "AUROC", "image_ap": "AP"}
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,8 @@ def per_class(
     rows = _read(folders)
     planned = _planned(folders)
     _refuse_missing(planned, {row["key"] for row in rows}, allow_missing=allow_missing)
-    if not rows:
-        raise ValueError(
-            f"no rows in {', '.join(map(str, folders))}; run a benchmark there first: fcdd run"
-        )
+    if metric not in METRICS:
+        raise ValueError(f"no metric {metric!r}; known: {', '.join(METRICS)}")
     for row in rows:
         value = row[metric]
         if value is None or not math.isfinite(value):
@@ -89,8 +88,8 @@ def per_class(
     for run in planned.values():
         expected.setdefault(_setting(run), set()).add(run["data.normal_class"])
     return [
-        _table(settings[setting], metric, expected.get(setting, set()))
-        for setting in sorted(settings, key=repr)
+        _table(setting, settings.get(setting, []), metric, expected.get(setting, set()))
+        for setting in sorted({*settings, *expected}, key=repr)
     ]
 
 
@@ -98,7 +97,10 @@ def _read(folders: list[Path]) -> list[dict[str, Any]]:
     seen: dict[str, Path] = {}
     rows: list[dict[str, Any]] = []
     for folder in folders:
-        for row in results.read_rows([folder]):
+        found = results.read_rows([folder])
+        if not found:
+            raise ValueError(f"no rows in {folder}; run a benchmark there first: fcdd run")
+        for row in found:
             if row["key"] in seen:
                 raise ValueError(
                     f"run {row['key']} ({_describe(row)}) stands in {seen[row['key']]} and in "
@@ -112,7 +114,13 @@ def _read(folders: list[Path]) -> list[dict[str, Any]]:
 def _planned(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
     planned = {}
     for folder in folders:
-        for key, entry in results.read_plan(folder).items():
+        plan = results.read_plan(folder)
+        if not plan:
+            raise ValueError(
+                f"{folder} has no plan.json, so missing runs would not be noticed; "
+                "run the same `fcdd run` again, which writes it"
+            )
+        for key, entry in plan.items():
             flat: dict[str, Any] = {}
             for name, value in entry["run"].items():
                 if isinstance(value, dict):
@@ -147,7 +155,8 @@ def _setting(run: Mapping[str, Any]) -> tuple:
     )
 
 
-def _table(rows: list[dict[str, Any]], metric: str, expected: set[int]) -> Table:
+def _table(setting: tuple, rows: list[dict[str, Any]], metric: str, expected: set[int]) -> Table:
+    _refuse_mixed(rows)
     values: dict[int, dict[int, dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (row["data.normal_class"], row["seed"], row["key"])):
         seeds = values.setdefault(row["data.normal_class"], {})
@@ -167,7 +176,7 @@ def _table(rows: list[dict[str, Any]], metric: str, expected: set[int]) -> Table
     ]
     return Table(
         metric=metric,
-        setting=dict(zip(_SETTING, _setting(rows[0]), strict=True)),
+        setting=dict(zip(_SETTING, setting, strict=True)),
         classes=tuple(names.get(number, str(number)) for number in numbers),
         cells=tuple(cells),
         mean=_mean(values, numbers, metric),
@@ -175,10 +184,23 @@ def _table(rows: list[dict[str, Any]], metric: str, expected: set[int]) -> Table
     )
 
 
+def _refuse_mixed(rows: list[dict[str, Any]]) -> None:
+    for name in ("data_fingerprint", "outliers_fingerprint"):
+        contents = {row[name]: row for row in rows}
+        if len(contents) > 1:
+            examples = "; ".join(
+                f"{_describe(row)} has {name} {key}" for key, row in contents.items()
+            )
+            raise ValueError(
+                f"rows of one table were made on different images: {examples}; "
+                "report them from separate folders"
+            )
+
+
 def _mean(
     values: Mapping[int, Mapping[int, Mapping[str, Any]]], numbers: list[int], metric: str
 ) -> Cell | None:
-    if any(number not in values for number in numbers):
+    if not numbers or any(number not in values for number in numbers):
         return None  # a mean over some of the classes would look like the mean over all
     seeds = set.intersection(*(set(values[number]) for number in numbers))
     if not seeds:
@@ -198,7 +220,8 @@ def _mean(
 
 def _provenance(rows: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
     names = (
-        *("protocol", "seed", "determinism", "commit", "dirty", "version.fcdd", "version.torch"),
+        *("protocol", "seed", "determinism", "commit", "dirty"),
+        *("version.fcdd", "version.python", "version.torch", "version.numpy"),
         *("cpu", "device", "data_fingerprint", "outliers_fingerprint"),
     )
     return {name: tuple(sorted({str(row[name]) for row in rows})) for name in names}

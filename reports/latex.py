@@ -1,6 +1,6 @@
 """Tables as LaTeX: a tabular to \\input into a paper, and a document that compiles alone."""
 
-from reports.aggregate import Cell, Table
+from reports.aggregate import METRICS, Cell, Table
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -16,7 +16,6 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
-METRICS = {"image_auroc": "AUROC", "image_ap": "AP"}
 _OBJECTIVES = {"fcdd": "FCDD"}
 
 
@@ -36,7 +35,7 @@ def number(cell: Cell | None) -> str:
 def tabular(table: Table) -> str:
     """The booktabs tabular, its provenance below as comments."""
     heading = f"{METRICS.get(table.metric, table.metric)} in \\%"
-    method = escape(_OBJECTIVES.get(str(table.setting["objective.name"]), "?"))
+    method = escape(_method(table))
     lines = [
         r"\begin{tabular}{lrr}",
         r"\toprule",
@@ -44,16 +43,24 @@ def tabular(table: Table) -> str:
         r"\midrule",
     ]
     for name, cell in zip(table.classes, table.cells, strict=True):
-        lines.append(rf"{escape(name)} & {number(cell)} & {cell.n if cell else 0} \\")
+        # Braces: a name that begins with "[" would be read as an argument of the line break.
+        lines.append(rf"{{{escape(name)}}} & {number(cell)} & {cell.n if cell else 0} \\")
     lines += [
         r"\midrule",
         rf"Mean & {number(table.mean)} & {table.mean.n if table.mean else 0} \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
+    for name, value in table.setting.items():
+        lines.append(f"% {name}: {value}")
     for name, values in table.provenance.items():
-        lines.append(f"% {name}: {', '.join(values)}")
+        lines.append(" ".join(f"% {name}: {', '.join(values)}".split()))
     return "\n".join(lines) + "\n"
+
+
+def _method(table: Table) -> str:
+    name = str(table.setting["objective.name"])
+    return _OBJECTIVES.get(name, name)
 
 
 def caption(table: Table) -> str:
@@ -68,7 +75,7 @@ def caption(table: Table) -> str:
     metric = METRICS.get(table.metric, table.metric)
     return (
         f"{metric} in percent on {setting['data.name']}, one class nominal: "
-        f"{_OBJECTIVES.get(str(setting['objective.name']), '?')} with {setting['net.name']}, "
+        f"{_method(table)} with {setting['net.name']}, "
         f"{exposure}, {setting['training.epochs']} epochs, preprocessing "
         f"{setting['data.preprocessing']}. Mean and sample standard deviation over n seeds; "
         "last row: mean over classes, its spread that of the class mean over seeds."

@@ -3,8 +3,8 @@
 import csv
 import io
 
-from reports.aggregate import Cell, Table
-from reports.latex import METRICS, caption
+from reports.aggregate import METRICS, Cell, Table
+from reports.latex import caption
 
 
 def markdown(table: Table) -> str:

@@ -67,7 +67,7 @@ def test_missing_rows_are_named_and_never_look_complete(folder: Path, tmp_path: 
     assert table.mean is None
     write([folder], tmp_path / "report", allow_missing=True)
     text = (tmp_path / "report" / "fmnist_fcdd_image_auroc.tabular.tex").read_text()
-    assert r"8 & -- & 0 \\" in text
+    assert r"{8} & -- & 0 \\" in text
     assert r"Mean & -- & 0 \\" in text
 
 
@@ -77,13 +77,13 @@ def test_duplicate_rows_are_named(folder: Path, tmp_path: Path, make_row: MakeRo
     with pytest.raises(ValueError, match="0000000000000000 .* stands in .*out and in .*copy"):
         per_class([folder, copy])
     fields = {"data.name": "fmnist", "data.normal_class": 0, "seed": 0}
-    results.write_row(folder, make_row(run_=fields, key="f" * 16, data_fingerprint="other"))
+    results.write_row(folder, make_row(run_=fields, key="f" * 16))
     with pytest.raises(ValueError, match="two rows for fmnist class t-shirt/top seed 0"):
         per_class([folder])
 
 
 def test_nan_and_absent_metrics_are_named(folder: Path, make_row: MakeRow) -> None:
-    with pytest.raises(ValueError, match="pixel_auroc of fmnist class .* is None"):
+    with pytest.raises(ValueError, match="no metric 'pixel_auroc'; known: image_auroc"):
         per_class([folder], metric="pixel_auroc")
     fields = {"data.name": "fmnist", "data.normal_class": 0, "seed": 0}
     results.write_row(folder, make_row(run_=fields, key="00" * 8, image_auroc=float("nan")))
@@ -105,6 +105,29 @@ def test_settings_get_a_table_each(folder: Path, tmp_path: Path, make_row: MakeR
     names = [path.name for path in write([folder], tmp_path / "report")]
     assert "fmnist_fcdd_image_auroc.tex" in names
     assert "fmnist_fcdd_image_auroc-2.tex" in names
+
+
+def test_planned_setting_without_a_row_stays_visible(folder: Path) -> None:
+    plan = results.read_plan(folder)["00" * 8]["run"]
+    plan["training"]["epochs"] = 77
+    results.write_plan(folder, "more", {"f" * 16: plan})
+    tables = per_class([folder], allow_missing=True)
+    assert [table.setting["training.epochs"] for table in tables] == [2, 77]
+    assert tables[1].cells == (None,)
+    assert tables[1].mean is None
+
+
+def test_folder_without_a_plan_is_refused(folder: Path) -> None:
+    (folder / "plan.json").unlink()
+    with pytest.raises(ValueError, match="has no plan.json, so missing runs would not be noticed"):
+        per_class([folder])
+
+
+def test_rows_on_different_images_are_refused(folder: Path, make_row: MakeRow) -> None:
+    fields = {"data.name": "fmnist", "data.normal_class": 0, "seed": 3}
+    results.write_row(folder, make_row(run_=fields, key="f" * 16, data_fingerprint="other"))
+    with pytest.raises(ValueError, match="made on different images: .*data_fingerprint other"):
+        per_class([folder])
 
 
 def test_same_rows_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
