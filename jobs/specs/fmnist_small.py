@@ -1,6 +1,8 @@
 """Fashion-MNIST for a laptop: the small net, 20 epochs, one seed, any folder of images as pool.
 
-Paper table: none; the paper's setting is `fmnist`. Expected and cost: see README, "Measured".
+Paper table: none; the paper's setting is `fmnist`. Expected:
+mean AUROC 0.893 with gray CIFAR-10 as pool (README, "Measured").
+Cost: about 2 minutes on 2 cores (measured).
 """
 
 from fcdd.config import Data, Heatmaps, Net, Objective, Outliers, Run, Supervision, Training

@@ -1,7 +1,8 @@
 """Ten handwritten digits, one-vs-rest: the whole pipeline on data that come with scikit-learn.
 
 Paper table: none (ours, to see everything work). Data: scikit-learn's digits, outlier exposure from
-crops of its two photographs. Expected: see README, "Measured". Cost: see README.
+crops of its two photographs. Expected:
+mean AUROC 0.886 +- 0.023 over three seeds (README, "Measured"). Cost: about 1 minute on 2 cores (measured).
 """
 
 from fcdd.config import (
