@@ -2,7 +2,8 @@
 
 Paper table: none (ours, to see everything work). Data: scikit-learn's digits, outlier exposure from
 crops of its two photographs. Expected:
-mean AUROC 0.886 +- 0.023 over three seeds (README, "Measured"). Cost: about 1 minute on 2 cores (measured).
+mean AUROC 0.886 +- 0.023 over three seeds (README, "Measured").
+Cost: about 1 minute on 2 cores (measured).
 """
 
 from fcdd.config import (
