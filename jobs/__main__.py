@@ -12,9 +12,6 @@ def main() -> None:
         os.environ.setdefault(name, value)
     try:
         app()
-    except KeyboardInterrupt:
-        print("\nstopped; finished runs are kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
     except ValueError as error:
         if os.environ.get("FCDD_DEBUG"):
             raise

@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs inside itself, so that --help is quick."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -98,21 +99,25 @@ def run(
     with needs("run"):
         from jobs.run_benchmark import Places, run_benchmark
 
-        code = run_benchmark(
-            benchmark,
-            Places(
-                out=(out or Path("results") / benchmark.name).resolve(),
-                data_root=data_root,
-                pool=pool,
-                download=download,
-                tracking=tracking,
-                tracking_uri=tracking_uri,
-                address=address,
-            ),
-            device=device,
-            retry_failed=retry_failed,
-            console=console,
-        )
+        try:
+            code = run_benchmark(
+                benchmark,
+                Places(
+                    out=(out or Path("results") / benchmark.name).resolve(),
+                    data_root=data_root,
+                    pool=pool,
+                    download=download,
+                    tracking=tracking,
+                    tracking_uri=tracking_uri,
+                    address=address,
+                ),
+                device=device,
+                retry_failed=retry_failed,
+                console=console,
+            )
+        except KeyboardInterrupt:
+            print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
+            code = 130
     raise typer.Exit(code)
 
 

@@ -54,6 +54,7 @@ def sweep(
     Stopping the iteration (Ctrl-C) ends the workers; rows written by then stay.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are our events
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # Tune runs in a thread
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     else:

@@ -1,7 +1,9 @@
 """The whole pipeline through the real Ray Tune, MLflow and Parquet, on scikit-learn's digits."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,13 +145,41 @@ def test_sweep_fails_loudly_goes_on_and_shows_every_run_in_mlflow(tmp_path: Path
     assert statuses(out) == {"FINISHED": 3}
 
 
-def statuses(out: Path) -> dict[str, int]:
+def test_interrupted_sweep_keeps_its_rows_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [
+        *(sys.executable, "-m", "jobs", "run", "quickstart", "--out", str(out)),
+        *("--only", "data.normal_class=0,1", "--set", "training.epochs=100", "--device", "cpu"),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        deadline = time.monotonic() + 120
+        while not results.row_keys(out) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert "stopped; finished runs are kept, the same command goes on" in errors
+    rows = {row["key"]: row for row in results.read_rows([out])}
+    assert 1 <= len(rows) < 6
+
+    again = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"{len(rows)} done, 0 failed before, {6 - len(rows)} to do" in again.stdout
+    after = {row["key"]: row for row in results.read_rows([out])}
+    assert len(after) == 6
+    assert {key: after[key] for key in rows} == rows
+    assert statuses(out, benchmark="quickstart", epochs=100) == {"FINISHED": 6}
+
+
+def statuses(out: Path, *, benchmark: str = "mine", epochs: int = 2) -> dict[str, int]:
     from collections import Counter
 
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{out / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("mine")
+    experiment = client.get_experiment_by_name(benchmark)
     assert experiment is not None
     assert experiment.artifact_location == (out / "mlartifacts").as_uri()
     children = client.search_runs([experiment.experiment_id], "tags.role = 'run'")
@@ -160,7 +190,7 @@ def statuses(out: Path) -> dict[str, int]:
         assert {"dataset", "class", "seed", "method", "key"} <= set(child.data.tags)
         if child.info.status == "FINISHED":
             history = client.get_metric_history(child.info.run_id, "train_loss")
-            assert [metric.step for metric in history] == [1, 2]
+            assert [metric.step for metric in history] == list(range(1, epochs + 1))
             row = results.read_row(out, child.data.tags["key"])
             assert child.data.metrics["image_auroc"] == pytest.approx(row["image_auroc"])
             assert child.data.params["training.lr"] == str(row["training.lr"])
