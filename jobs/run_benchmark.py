@@ -92,7 +92,7 @@ def run_benchmark(
     started = time.perf_counter()
     runs = {one.key: one.run for one in todo}
     if todo:
-        tracker = _tracker(benchmark, places, runs)
+        tracker = _tracker(benchmark, places, runs, done=set(rows))
         events = sweep(
             todo,
             images,
@@ -167,12 +167,12 @@ def _load_all(
     return images, pools
 
 
-def _tracker(benchmark: Benchmark, places: Places, runs: dict[str, Run]):
+def _tracker(benchmark: Benchmark, places: Places, runs: dict[str, Run], *, done: set[str]):
     if not places.tracking:
         return None
     from pipeline.tracking.live import Tracker
 
-    return Tracker(places.out, benchmark.name, runs, tracking_uri=places.tracking_uri)
+    return Tracker(places.out, benchmark.name, runs, done=done, tracking_uri=places.tracking_uri)
 
 
 def _tell_throughput(rows: list[dict], started: float, console: Console) -> None:

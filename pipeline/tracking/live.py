@@ -3,27 +3,33 @@
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
 from fcdd.config import Run, flatten
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, complete
 
 logger = logging.getLogger(__name__)
 
 
 class Tracker:
     """Writes the events of a sweep to the store. Raises ValueError when it does not answer at the
-    start; lost later, the sweep goes on and `lost` says so."""
+    start; lost later, the sweep goes on and `lost` says so. `done`: rows of earlier starts."""
 
     def __init__(
-        self, out: Path, benchmark: str, runs: Mapping[str, Run], *, tracking_uri: str | None
+        self,
+        out: Path,
+        benchmark: str,
+        runs: Mapping[str, Run],
+        *,
+        done: Iterable[str],
+        tracking_uri: str | None,
     ) -> None:
         self._store = Store(out, benchmark, tracking_uri)
-        self._store.finished_keys()  # clears what an interrupted start left open
+        complete(self._store, out, done)  # also clears what an interrupted start left open
         self._runs = runs
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)

@@ -143,13 +143,19 @@ def sync(out: Path, tracking_uri: str | None) -> int:
 
 
 def _sync(store: Store, out: Path, keys: Sequence[str]) -> int:
-    missing = [key for key in keys if key not in store.finished_keys()]
+    added = complete(store, out, keys)
+    store.close()
+    return added
+
+
+def complete(store: Store, out: Path, keys: Iterable[str]) -> int:
+    """Adds the rows of `keys` that have no complete child in `store`; returns how many."""
+    missing = sorted(set(keys) - store.finished_keys())
     for key in missing:
         row = results.read_row(out, key)
         store.start(key, _fields(row), row["class_name"])
         store.log_epochs(key, results.read_curve(out, key))
         store.finish(key, row)
-    store.close()
     return len(missing)
 
 
