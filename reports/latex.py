@@ -86,6 +86,6 @@ def document(table: Table) -> str:
     """A LaTeX document with the table and its caption."""
     return (
         "\\documentclass{article}\n\\usepackage{booktabs}\n"
-        "\\begin{document}\n\\begin{table}\n\\centering\n"
+        "\\setlength{\\belowcaptionskip}{6pt}\n\\begin{document}\n\\begin{table}\n\\centering\n"
         f"\\caption{{{escape(caption(table))}}}\n{tabular(table)}\\end{{table}}\n\\end{{document}}\n"
     )
