@@ -14,7 +14,7 @@ from fcdd.metrics import auroc, average_precision
 from fcdd.nets.build import receptive_field
 from fcdd.nets.small import SmallFCDD
 
-_BATCH = 256  # fits the cache of one core best of 128..1024
+_BATCH = 256  # bounds memory; not tuned
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def run_benchmark(
         benchmark.name,
         {name: one.run.model_dump(mode="json") for name, one in planned.items()},
     )
-    rows = {name: results.read_row(out, name) for name in planned if name in results.row_keys(out)}
+    rows = {name: results.read_row(out, name) for name in results.row_keys(out) & set(planned)}
     failed = {
         name: "failed at an earlier start" for name in results.failed_keys(out) & set(planned)
     }

@@ -43,11 +43,6 @@ class Table:
     mean: Cell | None
     provenance: Mapping[str, tuple[str, ...]]
 
-    @property
-    def complete(self) -> bool:
-        """Whether every class has runs and the mean exists."""
-        return self.mean is not None
-
 
 def summarise(values: Mapping[str, float]) -> Cell:
     """The cell of values by run key."""

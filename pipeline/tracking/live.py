@@ -33,8 +33,8 @@ class Tracker:
         self._runs = runs
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-        self._thread.start()
         self.lost: str | None = None
+        self._thread.start()
 
     def log(self, event: Event) -> None:
         """Queues `event`; returns at once."""
