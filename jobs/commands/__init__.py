@@ -1,0 +1,1 @@
+"""The commands, one group per file; `jobs/cli.py` puts them together."""
