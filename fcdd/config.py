@@ -8,155 +8,23 @@ before it existed, so that old rows keep their keys (a test with golden keys hol
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
-DataName = Literal["digits", "fmnist", "cifar10"]
-Preprocessing = Literal["none", "lcn", "aug1", "lcnaug1"]
-PoolName = Literal["none", "photographs", "cifar100", "emnist", "mnist", "folder"]
-NetName = Literal["FCDD_CNN28", "FCDD_CNN28_W", "FCDD_CNN32", "FCDD_CNN32_S", "FCDD_CNN32_LW3K"]
-Protocol = Literal["mended", "published"]
-
-# (channels, height, width) of every data set's images and every net's input (docs/method.md).
-DATA_SHAPES: dict[DataName, tuple[int, int, int]] = {
-    "digits": (1, 28, 28),
-    "fmnist": (1, 28, 28),
-    "cifar10": (3, 32, 32),
-}
-NET_SHAPES: dict[NetName, tuple[int, int, int]] = {
-    "FCDD_CNN28": (1, 28, 28),
-    "FCDD_CNN28_W": (1, 28, 28),
-    "FCDD_CNN32": (3, 32, 32),
-    "FCDD_CNN32_S": (3, 32, 32),
-    "FCDD_CNN32_LW3K": (3, 32, 32),
-}
-CLASS_NAMES: dict[DataName, tuple[str, ...]] = {
-    "digits": tuple("0123456789"),
-    "fmnist": (
-        *("t-shirt/top", "trouser", "pullover", "dress", "coat"),
-        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
-    ),
-    "cifar10": (
-        *("airplane", "automobile", "bird", "cat", "deer"),
-        *("dog", "frog", "horse", "ship", "truck"),
-    ),
-}
-PREPROCESSINGS: dict[DataName, tuple[Preprocessing, ...]] = {
-    "digits": ("none", "lcn", "aug1", "lcnaug1"),
-    "fmnist": ("none", "lcn", "aug1", "lcnaug1"),  # docs/method.md section 4
-    "cifar10": ("none", "lcn", "aug1"),
-}
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class Part(BaseModel):
-    """A frozen, strict piece of a `Run`: unknown fields, wrong types, inf and nan are refused."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Data(Part):
-    """Which images, which class is nominal and how images become network input (section 4)."""
-
-    name: DataName
-    normal_class: Annotated[int, Field(ge=0)]
-    preprocessing: Preprocessing
-
-    @property
-    def class_name(self) -> str:
-        """The name of the nominal class."""
-        return CLASS_NAMES[self.name][self.normal_class]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        classes = CLASS_NAMES[self.name]
-        if self.normal_class >= len(classes):
-            raise ValueError(
-                f"data.normal_class {self.normal_class} does not exist in {self.name!r}; "
-                f"known: 0 to {len(classes) - 1} ({', '.join(classes)})"
-            )
-        if self.preprocessing not in PREPROCESSINGS[self.name]:
-            raise ValueError(
-                f"data.preprocessing {self.preprocessing!r} is not defined for {self.name!r}; "
-                f"known: {', '.join(PREPROCESSINGS[self.name])}"
-            )
-        return self
-
-
-class Outliers(Part):
-    """The pool of outlier-exposure images and how many of them are used (None = all)."""
-
-    source: PoolName
-    limit: Count | None = None
-
-
-class Supervision(Part):
-    """What training sees besides nominal images (docs/method.md section 5)."""
-
-    mode: Literal["unsupervised", "outlier_exposure"]
-    # Liznerski et al. 2021, App. D: every drawn nominal image is replaced with probability 1/2.
-    replacement_probability: Annotated[float, Field(gt=0, le=1)] = 0.5
-
-
-class Net(Part):
-    """The network; `bias` switches convolution biases and BatchNorm affine parameters together."""
-
-    name: NetName
-    bias: bool = True
-
-
-class Objective(Part):
-    """The training loss. `one_label_batches="published"` minimises A in a batch of one label,
-    whatever that label is (docs/method.md section 1); "mended" always goes by the label."""
-
-    name: Literal["fcdd"]
-    one_label_batches: Protocol = "mended"
-
-
-class Training(Part):
-    """Optimiser and schedule. `exponential`: lr * factor^epoch; `milestones`: times it at each."""
-
-    epochs: Count
-    batch_size: Count
-    optimizer: Literal["sgd", "adam"]
-    lr: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    schedule: Literal["exponential", "milestones"]
-    lr_factor: Annotated[float, Field(gt=0, le=1)]
-    lr_milestones: tuple[Count, ...] = ()
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.schedule == "milestones") != bool(self.lr_milestones):
-            raise ValueError(
-                f"training.lr_milestones {list(self.lr_milestones)} does not fit "
-                f"training.schedule {self.schedule!r}: 'milestones' needs at least one epoch, "
-                "'exponential' takes none"
-            )
-        if list(self.lr_milestones) != sorted(set(self.lr_milestones)):
-            raise ValueError(
-                f"training.lr_milestones {list(self.lr_milestones)} must rise; "
-                "set it to epochs in ascending order, such as [400, 500]"
-            )
-        return self
-
-
-class Heatmaps(Part):
-    """Gaussian upsampling to heatmaps. "published" neither normalises the kernel nor mends the
-    dimmed borders. `gauss_std` in pixels; None follows the receptive field (docs/method.md section
-    3)."""
-
-    gauss_std: Positive | None
-    upsampling: Protocol = "mended"
-
-
-class EvaluationSettings(Part):
-    """`test_every` n > 0 records the test AUROC every n epochs; it is never used to choose."""
-
-    test_every: Annotated[int, Field(ge=0)] = 0
+from fcdd import consistency
+from fcdd.catalog import Protocol
+from fcdd.parts import Count as Count
+from fcdd.parts import Data as Data
+from fcdd.parts import EvaluationSettings as EvaluationSettings
+from fcdd.parts import Heatmaps as Heatmaps
+from fcdd.parts import Natural, Part
+from fcdd.parts import Net as Net
+from fcdd.parts import Objective as Objective
+from fcdd.parts import Outliers as Outliers
+from fcdd.parts import Supervision as Supervision
+from fcdd.parts import Training as Training
+from fcdd.parts import Watermark as Watermark
 
 
 class Run(Part):
@@ -170,42 +38,23 @@ class Run(Part):
     training: Training
     heatmaps: Heatmaps
     evaluation: EvaluationSettings = EvaluationSettings()
-    seed: Annotated[int, Field(ge=0)]
+    watermark: Watermark = Watermark()
+    seed: Natural
     threads: Count = 1
     protocol: Protocol = "mended"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if NET_SHAPES[self.net.name] != DATA_SHAPES[self.data.name]:
-            fitting = [n for n, s in NET_SHAPES.items() if s == DATA_SHAPES[self.data.name]]
-            raise ValueError(
-                f"net.name {self.net.name!r} takes images of {NET_SHAPES[self.net.name]}, but "
-                f"{self.data.name!r} has {DATA_SHAPES[self.data.name]}; "
-                f"fitting: {', '.join(fitting)}"
-            )
-        exposed = self.supervision.mode == "outlier_exposure"
-        if exposed != (self.outliers.source != "none"):
-            raise ValueError(
-                f"outliers.source {self.outliers.source!r} does not fit supervision.mode "
-                f"{self.supervision.mode!r}: 'outlier_exposure' needs a pool, 'unsupervised' "
-                "needs outliers.source='none'"
-            )
-        if self.outliers.source == "none" and self.outliers.limit is not None:
-            raise ValueError(
-                f"outliers.limit {self.outliers.limit} has nothing to limit: outliers.source is "
-                "'none'; name a pool or leave the limit out"
-            )
-        if self.protocol == "published":
-            switches = {
-                "objective.one_label_batches": self.objective.one_label_batches,
-                "heatmaps.upsampling": self.heatmaps.upsampling,
-            }
-            mended = [name for name, value in switches.items() if value == "mended"]
-            if mended:
-                raise ValueError(
-                    f"protocol 'published' needs every switch published, but {', '.join(mended)} "
-                    "is mended; set each to 'published' or leave protocol 'mended'"
-                )
+        consistency.check(
+            data=self.data,
+            outliers=self.outliers,
+            supervision=self.supervision,
+            net=self.net,
+            objective=self.objective,
+            heatmaps=self.heatmaps,
+            watermark=self.watermark,
+            protocol=self.protocol,
+        )
         return self
 
 

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from fcdd.config import Run
 from fcdd.data.augment import prepare_test
-from fcdd.data.task import Task, generator
+from fcdd.data.task import Task
 from fcdd.heatmaps import upsample
 from fcdd.losses import anomaly_map, scores
 from fcdd.metrics import auroc, average_precision
 from fcdd.nets.build import receptive_field
 from fcdd.nets.small import SmallFCDD
+from fcdd.pixels import PixelMetrics
 
 _BATCH = 256  # bounds memory; not tuned
 
@@ -24,6 +25,7 @@ class Evaluation:
     scores: Tensor
     image_auroc: float
     image_ap: float
+    pixels: PixelMetrics | None = None
 
 
 @torch.inference_mode()
@@ -54,17 +56,6 @@ def heatmaps(run: Run, net: SmallFCDD, task: Task, indices: Tensor) -> Tensor:
         std=run.heatmaps.gauss_std,
         upsampling=run.heatmaps.upsampling,
     ).cpu()
-
-
-def shown_images(run: Run, task: Task, *, per_label: int = 8) -> Tensor:
-    """int64 [k]: the test images whose heatmaps are kept; fixed by data set and class alone, so
-    that seeds and methods show the same ones."""
-    stream = generator(0, f"shown/{run.data.name}/{run.data.normal_class}")
-    chosen = []
-    for label in (0, 1):
-        found = (task.test_labels == label).nonzero()[:, 0]
-        chosen.append(found[torch.randperm(len(found), generator=stream)[:per_label]])
-    return torch.cat(chosen).sort().values
 
 
 def _maps(run: Run, net: SmallFCDD, task: Task, images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ convolution with a separable Gaussian, cropped to the image, is written as two m
 import torch
 from torch import Tensor
 
-from fcdd.config import Protocol
+from fcdd.catalog import Protocol
 from fcdd.receptive import Axis, default_gauss_std
 
 

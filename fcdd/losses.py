@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fcdd.config import Protocol
+from fcdd.catalog import Protocol
 
 # Added inside the logarithm by the published code, in float32: the loss of an anomalous image with
 # score 0 is 71.38 instead of infinity.

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from fcdd.config import DATA_SHAPES, Run, key
-from fcdd.data.load import load
+from fcdd.config import Run, key
+from fcdd.data.load import images_name, load
 from fcdd.data.outliers import load_pool
 from fcdd.data.task import Images, Pool
 from jobs.progress import ProgressLine, describe
@@ -23,6 +23,8 @@ class Places:
     out: Path
     data_root: Path | None
     pool: Path | None
+    weights: Path | None
+    cache: Path | None
     download: bool
     tracking: bool
     tracking_uri: str | None
@@ -54,7 +56,7 @@ def run_benchmark(
 ) -> int:
     """Executes what is missing of `benchmark` in `places.out`; returns the exit code: 0 when every
     run has its row, else 1. Raises ValueError for what the user can mend."""
-    from pipeline.sweep.local import Planned, sweep
+    from pipeline.sweep.local import Planned, Surroundings, sweep
 
     device = choose_device(device)
     out = places.out
@@ -65,10 +67,10 @@ def run_benchmark(
         pool = pools.get(_pool_name(run))
         name = key(
             run,
-            data_fingerprint=images[run.data.name].fingerprint,
+            data_fingerprint=images[images_name(run.data)].fingerprint,
             outliers_fingerprint=pool.fingerprint if pool else "",
         )
-        planned[name] = Planned(name, run, run.data.name, _pool_name(run) if pool else None)
+        planned[name] = Planned(name, run, images_name(run.data), _pool_name(run) if pool else None)
     results.write_plan(
         out,
         benchmark.name,
@@ -97,10 +99,8 @@ def run_benchmark(
             todo,
             images,
             pools,
-            out=out,
-            device=device,
+            surroundings=Surroundings(out, device, environment.commit(), places.weights),
             resources=benchmark.resources,
-            commit=environment.commit(),
             address=places.address,
         )
         with ProgressLine(console, runs) as line:
@@ -126,8 +126,8 @@ def run_benchmark(
 
 
 def _pool_name(run: Run) -> str:
-    c, h, w = DATA_SHAPES[run.data.name]
-    return f"{run.outliers.source} {c}x{h}x{w}"
+    (c, _, _), (h, w) = run.data.shape, run.data.raw_size
+    return f"{run.outliers.source} {c}x{h}x{w} {run.outliers.exclusions}"
 
 
 def _load_all(
@@ -136,14 +136,16 @@ def _load_all(
     images: dict[str, Images] = {}
     pools: dict[str, Pool] = {}
     for run in benchmark.runs:
-        name, pool_name = run.data.name, _pool_name(run)
+        name, pool_name = images_name(run.data), _pool_name(run)
         if name not in images:
-            images[name] = load(name, places.data_root, download=places.download)
+            images[name] = load(
+                run.data, places.data_root, download=places.download, cache=places.cache
+            )
         if run.outliers.source != "none" and pool_name not in pools:
             started = time.perf_counter()
             pool = load_pool(
                 run.outliers.source,
-                DATA_SHAPES[name],
+                (run.data.shape[0], *run.data.raw_size),
                 root=places.data_root,
                 pool=places.pool,
                 download=places.download,

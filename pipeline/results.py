@@ -1,12 +1,13 @@
 """The output folder: its files, the schema of a row, and how they are written and read.
 
-Imports pyarrow and numpy and nothing of the project, so that a report runs without torch, Ray or
-MLflow. SCHEMA is written out; a test compares it with the fields of `Run`.
+Imports pyarrow, numpy and `pipeline.schema`, and nothing else of the project, so that a report runs
+without torch, Ray or MLflow.
 
     DIR/plan.json               every key with its Run, written before the start
     DIR/rows/<key>.parquet      one row: the truth
     DIR/scores/<key>.parquet    per test image: id, class, label, score
     DIR/curves/<key>.parquet    per epoch: loss, learning rate, test AUROC where asked for
+    DIR/pixels/<key>.parquet    histograms from which pixel AUROC, AP and PRO follow
     DIR/heatmaps/<key>.npz      float16 heatmaps of a fixed subset of the test images
     DIR/failures/<key>.txt      the traceback of a run that failed
 """
@@ -22,106 +23,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
-_MEASURED = {"measured": "true"}  # differs between two executions of the same Run
-
-
-def _column(
-    name: str, kind: pa.DataType, *, measured: bool = False, null: bool = False
-) -> pa.Field:
-    return pa.field(name, kind, nullable=null, metadata=_MEASURED if measured else None)
-
-
-SCHEMA = pa.schema(
-    [
-        _column("schema_version", pa.int64()),
-        _column("key", pa.string()),
-        # The Run.
-        _column("data.name", pa.string()),
-        _column("data.normal_class", pa.int64()),
-        _column("data.preprocessing", pa.string()),
-        _column("outliers.source", pa.string()),
-        _column("outliers.limit", pa.int64(), null=True),
-        _column("supervision.mode", pa.string()),
-        _column("supervision.replacement_probability", pa.float64()),
-        _column("net.name", pa.string()),
-        _column("net.bias", pa.bool_()),
-        _column("objective.name", pa.string()),
-        _column("objective.one_label_batches", pa.string()),
-        _column("training.epochs", pa.int64()),
-        _column("training.batch_size", pa.int64()),
-        _column("training.optimizer", pa.string()),
-        _column("training.lr", pa.float64()),
-        _column("training.weight_decay", pa.float64()),
-        _column("training.schedule", pa.string()),
-        _column("training.lr_factor", pa.float64()),
-        _column("training.lr_milestones", pa.list_(pa.int64())),
-        _column("heatmaps.gauss_std", pa.float64(), null=True),
-        _column("heatmaps.upsampling", pa.string()),
-        _column("evaluation.test_every", pa.int64()),
-        _column("seed", pa.int64()),
-        _column("threads", pa.int64()),
-        _column("protocol", pa.string()),
-        # The data.
-        _column("class_name", pa.string()),
-        _column("data_fingerprint", pa.string()),
-        _column("outliers_fingerprint", pa.string()),
-        _column("num_train", pa.int64()),
-        _column("num_outliers", pa.int64()),
-        _column("num_outliers_unreadable", pa.int64()),
-        _column("num_test", pa.int64()),
-        _column("num_test_anomalous", pa.int64()),
-        # The outcome, of the last epoch.
-        _column("image_auroc", pa.float64()),
-        _column("image_ap", pa.float64()),
-        _column("pixel_auroc", pa.float64(), null=True),
-        _column("pixel_ap", pa.float64(), null=True),
-        _column("pixel_pro", pa.float64(), null=True),
-        _column("train_loss", pa.float64()),
-        # The circumstances.
-        _column("determinism", pa.string()),
-        _column("version.fcdd", pa.string()),
-        _column("version.python", pa.string()),
-        _column("version.torch", pa.string()),
-        _column("version.numpy", pa.string()),
-        _column("commit", pa.string(), measured=True),
-        _column("dirty", pa.bool_(), measured=True, null=True),
-        _column("host", pa.string(), measured=True),
-        _column("cpu", pa.string(), measured=True),
-        _column("device", pa.string(), measured=True),
-        _column("started_at", pa.string(), measured=True),
-        _column("train_seconds", pa.float64(), measured=True),
-        _column("evaluate_seconds", pa.float64(), measured=True),
-        _column("total_seconds", pa.float64(), measured=True),
-        _column("train_images_per_second", pa.float64(), measured=True),
-        _column("peak_memory_bytes", pa.int64(), measured=True),
-        _column("peak_gpu_bytes", pa.int64(), measured=True, null=True),
-    ]
-)
-MEASURED = frozenset(field.name for field in SCHEMA if field.metadata)
-
-SCORES = pa.schema(
-    [
-        pa.field("id", pa.int64(), nullable=False),
-        pa.field("class", pa.int64(), nullable=False),
-        pa.field("label", pa.uint8(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-    ]
-)
-CURVES = pa.schema(
-    [
-        pa.field("epoch", pa.int64(), nullable=False),
-        pa.field("train_loss", pa.float64(), nullable=False),
-        pa.field("lr", pa.float64(), nullable=False),
-        pa.field("test_auroc", pa.float64()),
-    ]
-)
+from pipeline.schema import CURVES, DEFAULTS, PIXELS, SCHEMA, SCHEMA_VERSION, SCORES
+from pipeline.schema import MEASURED as MEASURED
 
 
 def prepare(out: Path) -> None:
     """Creates the folder and proves that it can be written. Raises ValueError if not."""
     try:
-        for part in ("rows", "scores", "curves", "heatmaps", "failures"):
+        for part in ("rows", "scores", "curves", "pixels", "heatmaps", "failures"):
             (out / part).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
@@ -181,6 +90,11 @@ def write_curve(out: Path, key: str, epochs: Sequence[Mapping[str, Any]]) -> Non
     _write_table(out / "curves" / f"{key}.parquet", table)
 
 
+def write_pixels(out: Path, key: str, histograms: Mapping[str, Any]) -> None:
+    """Writes pixels/<key>.parquet from columns lower, nominal, anomalous, overlap, each [bins]."""
+    _write_table(out / "pixels" / f"{key}.parquet", pa.table(dict(histograms), schema=PIXELS))
+
+
 def write_heatmaps(out: Path, key: str, **arrays: np.ndarray) -> None:
     """Writes heatmaps/<key>.npz."""
 
@@ -214,6 +128,8 @@ def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
         raise ValueError(
             f"{path} cannot be read ({reason}); delete it and run the same command again"
         ) from None
+    if schema is SCHEMA:
+        table = _completed(table)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise ValueError(
@@ -221,6 +137,14 @@ def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
             "was it written by another program or version? remove it or report with that version"
         )
     return table.select(schema.names).cast(schema)
+
+
+def _completed(table: pa.Table) -> pa.Table:
+    """Rows of an earlier version with the columns added since, at the value they stand for."""
+    for name in [name for name in DEFAULTS if name not in table.column_names]:
+        column = pa.array([DEFAULTS[name]] * len(table), SCHEMA.field(name).type)
+        table = table.append_column(name, column)
+    return table
 
 
 def read_row(out: Path, key: str) -> dict[str, Any]:
@@ -257,6 +181,11 @@ def read_scores(out: Path, key: str) -> pa.Table:
 def read_curve(out: Path, key: str) -> list[dict[str, Any]]:
     """The epochs of run `key`: epoch, train_loss, lr, test_auroc."""
     return _read_table(out / "curves" / f"{key}.parquet", CURVES).to_pylist()
+
+
+def read_pixels(out: Path, key: str) -> pa.Table:
+    """Columns lower, nominal, anomalous, overlap of run `key`."""
+    return _read_table(out / "pixels" / f"{key}.parquet", PIXELS)
 
 
 def read_heatmaps(out: Path, key: str) -> dict[str, np.ndarray]:

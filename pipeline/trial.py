@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from fcdd.config import Run, flatten
 from fcdd.data.task import Images, Pool, Task, make_task
-from fcdd.evaluation import Evaluation, evaluate, heatmaps, shown_images
+from fcdd.evaluation import Evaluation, evaluate
+from fcdd.pixels import PixelMetrics
+from fcdd.shown import shown_heatmaps
 from fcdd.training import Epoch, Fit, fit
 from pipeline import environment, results
 
@@ -28,6 +29,7 @@ class Trial:
     run: Run
     images: Images
     pool: Pool | None
+    weights: Path | None = None  # pretrained weights, for nets that start from them
 
 
 def execute(
@@ -63,7 +65,7 @@ def _execute(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     task = make_task(run, trial.images, trial.pool, device=device)
-    fitted = fit(run, task, device=device, report=report)
+    fitted = fit(run, task, device=device, weights=trial.weights, report=report)
     evaluation_started = time.perf_counter()
     evaluation = evaluate(run, fitted.net, task)
     evaluate_seconds = time.perf_counter() - evaluation_started
@@ -75,9 +77,7 @@ def _execute(
         **_counts(trial, task),
         "image_auroc": evaluation.image_auroc,
         "image_ap": evaluation.image_ap,
-        "pixel_auroc": None,
-        "pixel_ap": None,
-        "pixel_pro": None,
+        **_pixel_columns(evaluation.pixels),
         "train_loss": fitted.epochs[-1].train_loss,
         **environment.machine(device.type),
         **commit,
@@ -107,9 +107,17 @@ def _counts(trial: Trial, task: Task) -> dict[str, Any]:
         "num_train": len(task.train_images),
         "num_outliers": len(task.outliers) if task.outliers is not None else 0,
         "num_outliers_unreadable": len(pool.unreadable) if pool else 0,
+        "outliers_chosen": list(task.outliers_chosen) if task.outliers_chosen else None,
+        "labelled_files": list(task.labelled_files) or None,
+        "num_reserved": len(trial.images.test) - len(task.test_labels),
         "num_test": len(task.test_labels),
         "num_test_anomalous": int(task.test_labels.sum()),
     }
+
+
+def _pixel_columns(pixels: PixelMetrics | None) -> dict[str, float | None]:
+    names = [f"{name}{bound}" for bound in ("", "_bound") for name in ("auroc", "ap", "pro")]
+    return {f"pixel_{name}": getattr(pixels, name) if pixels else None for name in names}
 
 
 def _write_outputs(
@@ -120,23 +128,16 @@ def _write_outputs(
         out,
         key,
         {
-            "id": np.arange(len(evaluation.scores)),
+            "id": task.test_ids.numpy(),
             "class": task.test_classes.numpy(),
             "label": task.test_labels.numpy(),
             "score": evaluation.scores.double().numpy(),
         },
     )
     results.write_curve(out, key, [asdict(epoch) for epoch in fitted.epochs])
-    shown = shown_images(run, task)
-    maps = heatmaps(run, fitted.net, task, shown)
-    results.write_heatmaps(
-        out,
-        key,
-        ids=shown.numpy(),
-        labels=task.test_labels[shown].numpy(),
-        images=task.test_images[shown.to(task.test_images.device)].cpu().numpy(),
-        heatmaps=maps[:, 0].numpy().astype(np.float16),
-    )
+    if evaluation.pixels:
+        results.write_pixels(out, key, evaluation.pixels.histograms)
+    results.write_heatmaps(out, key, **shown_heatmaps(run, fitted.net, task))
 
 
 def _device_name(device: torch.device) -> str:

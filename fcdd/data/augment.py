@@ -1,12 +1,10 @@
 """Preprocessing and augmentation of whole batches on their device (docs/method.md section 4)."""
 
-from typing import assert_never
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcdd.config import DataName, Preprocessing
+from fcdd.catalog import DataName, Preprocessing
 from fcdd.data.constants import Normalisation, contrast_normalise
 
 # ColorJitter strength, padding of the random crop in pixels, standard deviation of the added noise.
@@ -26,8 +24,8 @@ def prepare_test(images: Tensor, preprocessing: Preprocessing, constants: Normal
             return _local(unit, constants)
         case "none" | "aug1":
             return _standardise(unit, constants)
-        case unknown:
-            assert_never(unknown)
+        case _:
+            raise ValueError(f"preprocessing {preprocessing!r} is not made yet")
 
 
 def prepare_train(
@@ -51,8 +49,8 @@ def prepare_train(
             unit = crop_and_flip(unit, padding_px=padding_px, stream=stream)
             noise = torch.randn(unit.shape, generator=stream, device=unit.device)
             return _standardise(unit + noise_std * noise, constants)
-        case unknown:
-            assert_never(unknown)
+        case _:
+            raise ValueError(f"preprocessing {preprocessing!r} is not made yet")
 
 
 def _local(unit: Tensor, constants: Normalisation) -> Tensor:

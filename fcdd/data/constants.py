@@ -113,7 +113,7 @@ def normalisation(run: Run, nominal: Tensor) -> Normalisation:
             return _published(_FMNIST[run.data.normal_class])
         case "cifar10":
             return _published(_CIFAR10[run.data.normal_class])
-        case "digits":
+        case _:
             return compute_normalisation(nominal)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 from fcdd import vision
-from fcdd.config import DataName
+from fcdd.catalog import FIXED_SHAPES
+from fcdd.config import Data
 from fcdd.data import cifar, digits, fmnist
 from fcdd.data.files import data_root
 from fcdd.data.task import Images
@@ -12,22 +13,34 @@ from fcdd.data.task import Images
 Downloadable = Literal["fmnist", "cifar10", "cifar100", "emnist", "mnist"]
 
 
-def load(name: DataName, root: Path | None, *, download: bool = False) -> Images:
-    """The data set `name` from the files below `root` ("digits" needs none).
+def images_name(data: Data) -> str:
+    """Names the `Images` that `data` needs: runs of one name share them."""
+    if data.name in FIXED_SHAPES:
+        return data.name
+    h, w = data.raw_size
+    return f"{data.name} {data.class_name} {h}x{w} {data.resizing}"
 
-    With `download` they are fetched first, unless they are there already.
+
+def load(
+    data: Data, root: Path | None, *, download: bool = False, cache: Path | None = None
+) -> Images:
+    """The images of `data` from the files below `root` ("digits" and "textures" need none).
+
+    With `download` they are fetched first, unless they are there already. Decoded images of data
+    sets of files are kept below `cache` where one is given.
 
     Raises ValueError if there is no root, or the files are missing, damaged or cannot be fetched.
     """
-    if download and name != "digits":
-        fetch(name, root)
+    name = data.name
     match name:
         case "digits":
             return digits.load(root)
-        case "fmnist":
-            return fmnist.load(root)
-        case "cifar10":
-            return cifar.load(root)
+        case "fmnist" | "cifar10":
+            if download:
+                fetch(name, root)
+            return fmnist.load(root) if name == "fmnist" else cifar.load(root)
+        case "imagenet30" | "mvtec" | "pascal_voc" | "textures" | "mvtec_layout" | "custom":
+            raise ValueError(f"data set {name!r} has no reader yet")
         case _:
             assert_never(name)
 

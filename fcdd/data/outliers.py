@@ -9,12 +9,11 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import assert_never
 
 import numpy as np
 from PIL import Image
 
-from fcdd.config import PoolName
+from fcdd.catalog import PoolName
 from fcdd.data import cifar
 from fcdd.data.files import fingerprint, idx_files
 from fcdd.data.load import fetch
@@ -69,7 +68,7 @@ def load_pool(
         case "folder":
             return _folder(pool, shape)
         case _:
-            assert_never(source)
+            raise ValueError(f"pool {source!r} has no reader yet")
 
 
 def _of_images(images: np.ndarray, shape: Shape) -> Pool:

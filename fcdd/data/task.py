@@ -10,41 +10,71 @@ from torch import Tensor
 
 from fcdd.config import Run
 from fcdd.data.constants import Normalisation, normalisation
+from fcdd.data.masks import Masks
+from fcdd.data.ragged import Ragged
 
 
 @dataclass(frozen=True)
 class Images:
-    """A whole data set: uint8 images [n, c, h, w] with class numbers [n] for train and test.
+    """A data set: uint8 images [n, c, H, W] at `data.raw_size`, with class numbers [n].
 
-    `fingerprint` names the content (SHA-256 of pixels and classes), never the place.
+    `fingerprint` names the content (SHA-256 of pixels, classes, labels and masks), never the place.
+    Without `train_anomalous` / `test_anomalous` (bool [n]) every image of another class than the
+    nominal one is anomalous. `train` of data sets whose sizes differ are `Ragged`. Masks
+    are at their native size; `test_defects` names the defect type of each test image ("good" for
+    nominal ones), `test_files` each test image, relative to the data root.
     """
 
-    train: np.ndarray
+    train: np.ndarray | Ragged
     train_classes: np.ndarray
     test: np.ndarray
     test_classes: np.ndarray
     fingerprint: str
+    train_anomalous: np.ndarray | None = None
+    test_anomalous: np.ndarray | None = None
+    train_masks: Masks | None = None
+    test_masks: Masks | None = None
+    test_defects: tuple[str, ...] | None = None
+    test_files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images for outlier exposure: uint8 [n, c, h, w]; `unreadable` names files left out."""
+    """Images for outlier exposure: uint8 [n, c, H, W]; `unreadable` names files left out."""
 
-    images: np.ndarray
+    images: np.ndarray | Ragged
     fingerprint: str
     unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Task:
-    """The data of one run, on one device. Labels: 0 nominal, 1 anomalous. Masks: none here."""
+class Labelled:
+    """Anomalies with maps to train on: uint8 images [m, c, H, W] and maps [m, 1, H, W], 0 or 1."""
 
-    train_images: Tensor  # uint8 [n, c, h, w], nominal
-    outliers: Tensor | None  # uint8 [m, c, h, w], anomalous
+    images: Tensor
+    maps: Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """The data of one run, on one device. Labels: 0 nominal, 1 anomalous.
+
+    `test_ids` are the places of the test images in the whole test set: images that few-map
+    supervision reserves are missing, so they need not be 0, 1, 2, ...
+    """
+
+    train_images: Tensor  # uint8 [n, c, H, W], nominal
+    outliers: Tensor | None  # uint8 [m, c, H, W], anomalous
     test_images: Tensor  # uint8 [n, c, h, w]
     test_labels: Tensor  # uint8 [n]
     test_classes: Tensor  # int64 [n]
     normalisation: Normalisation
+    test_ids: Tensor  # int64 [n]
+    outliers_chosen: tuple[int, ...] | None = None  # with outliers.limit: places in the pool
+    labelled: Labelled | None = None
+    labelled_files: tuple[str, ...] = ()
+    test_masks: Masks | None = None
+    test_defects: tuple[str, ...] | None = None
 
 
 def make_task(run: Run, images: Images, pool: Pool | None, *, device: torch.device) -> Task:
@@ -70,6 +100,7 @@ def make_task(run: Run, images: Images, pool: Pool | None, *, device: torch.devi
         test_labels=torch.tensor(images.test_classes != run.data.normal_class, dtype=torch.uint8),
         test_classes=torch.tensor(images.test_classes, dtype=torch.int64),
         normalisation=normalisation(run, train_images),
+        test_ids=torch.arange(len(images.test)),
     )
 
 

@@ -1,6 +1,6 @@
 """The list of all nets, and the receptive field of a built one."""
 
-from typing import assert_never
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,8 +18,10 @@ from fcdd.nets.small import (
 from fcdd.receptive import Axis, Layer, receptive_axis
 
 
-def build(run: Run) -> SmallFCDD:
-    """The run's net with PyTorch's default initialisation drawn from `run.seed`, on the CPU."""
+def build(run: Run, *, weights: Path | None = None) -> SmallFCDD:
+    """The run's net with PyTorch's default initialisation drawn from `run.seed`, on the CPU.
+
+    `weights` is the file of pretrained weights for nets that start from them."""
     seed = generator(run.seed, "initialisation").initial_seed()
     with torch.random.fork_rng(devices=[]):  # PyTorch initialises from its global generator only
         torch.manual_seed(seed)
@@ -39,8 +41,8 @@ def _build(run: Run) -> SmallFCDD:
             return FCDD_CNN32_S(bias=bias)
         case "FCDD_CNN32_LW3K":
             return FCDD_CNN32_LW3K(bias=bias)
-        case unknown:
-            assert_never(unknown)
+        case _:
+            raise ValueError(f"net {run.net.name!r} is not built yet")
 
 
 def receptive_field(net: SmallFCDD, size: tuple[int, int]) -> tuple[Axis, Axis]:

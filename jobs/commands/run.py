@@ -30,6 +30,13 @@ def run(
         Path | None,
         typer.Option(envvar="FCDD_POOL", help="Folder or tar of images: outliers.source=folder."),
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File of pretrained weights, for nets that start from them.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="FCDD_CACHE", help="Folder for decoded images [default: none kept]."),
+    ] = None,
     download: Annotated[bool, typer.Option(help="Fetch missing data sets first.")] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
@@ -73,6 +80,8 @@ def run(
                     out=(out or Path("results") / benchmark.name).resolve(),
                     data_root=data_root,
                     pool=pool,
+                    weights=weights,
+                    cache=cache,
                     download=download,
                     tracking=tracking,
                     tracking_uri=tracking_uri,

@@ -38,15 +38,25 @@ class Planned:
     pool: str | None
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What all runs of a sweep share, beside their data: none of it decides a result.
+
+    `out` is the output folder, `weights` the file of pretrained weights."""
+
+    out: Path
+    device: str
+    commit: dict[str, Any]
+    weights: Path | None = None
+
+
 def sweep(
     planned: list[Planned],
     images: Mapping[str, Images],
     pools: Mapping[str, Pool],
     *,
-    out: Path,
-    device: str,
+    surroundings: Surroundings,
     resources: Resources,
-    commit: dict[str, Any],
     address: str | None = None,
 ) -> Generator[Event, None, None]:
     """Executes the runs and yields events; each run ends in one Finished or Failed.
@@ -61,7 +71,7 @@ def sweep(
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
     try:
-        yield from _sweep(planned, images, pools, out, device, resources, commit, events)
+        yield from _sweep(planned, images, pools, surroundings, resources, events)
     finally:
         ray.shutdown()
 
@@ -70,15 +80,14 @@ def _sweep(
     planned: list[Planned],
     images: Mapping[str, Images],
     pools: Mapping[str, Pool],
-    out: Path,
-    device: str,
+    surroundings: Surroundings,
     resources: Resources,
-    commit: dict[str, Any],
     events: "queue.Queue[Event | BaseException | None]",
 ) -> Iterator[Event]:
     trainable = tune.with_parameters(
-        _execute, images=dict(images), pools=dict(pools), out=str(out), device=device, commit=commit
+        _execute, images=dict(images), pools=dict(pools), surroundings=surroundings
     )
+    device = surroundings.device
     gpus = 1 / resources.runs_per_gpu if device == "cuda" else 0
     trainable = tune.with_resources(
         trainable,
@@ -137,16 +146,14 @@ def _execute(
     *,
     images: dict[str, Images],
     pools: dict[str, Pool],
-    out: str,
-    device: str,
-    commit: dict[str, Any],
+    surroundings: Surroundings,
 ) -> None:
     import torch
 
     from pipeline.trial import Trial, execute
 
     one = config["trial"]
-    key, folder = one["key"], Path(out)
+    key, folder = one["key"], surroundings.out
     failure = results.failure_path(folder, key)
     if failure.exists():  # Tune tries again what raised, but the same Run raises the same error
         raise RuntimeError(f"this run failed before: {failure}")
@@ -167,10 +174,11 @@ def _execute(
             Run.model_validate_json(one["run"]),
             images[one["images"]],
             pools[one["pool"]] if one["pool"] else None,
+            surroundings.weights,
         ),
         out=folder,
-        device=torch.device(device),
-        commit=commit,
+        device=torch.device(surroundings.device),
+        commit=surroundings.commit,
         report=report,
     )
     tune.report({"key": key, "epochs": list(waiting), "row": row})

@@ -27,7 +27,7 @@ def fcdd(*arguments: str, timeout: float = 200) -> subprocess.CompletedProcess[s
 
 def trial(run: Run, key: str = "k" * 16) -> Trial:
     pool = load_pool("photographs", (1, 28, 28), root=None, pool=None)
-    return Trial(key, run, load("digits", None), pool)
+    return Trial(key, run, load(run.data, None), pool)
 
 
 @pytest.mark.parametrize("preprocessing", ["lcn", "lcnaug1", "aug1"])

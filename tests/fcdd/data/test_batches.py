@@ -14,7 +14,9 @@ def task(*, exposed: bool = True) -> Task:
     outliers = (100 + torch.arange(50)).to(torch.uint8).view(50, 1, 1, 1).expand(50, 1, 28, 28)
     empty = torch.empty(0)
     constants = Normalisation((0.0,), (1.0,), (0.0,), (1 / 255,))  # inputs are the pixel values
-    return Task(nominal, outliers if exposed else None, nominal, empty, empty, constants)
+    return Task(
+        nominal, outliers if exposed else None, nominal, empty, empty, constants, torch.arange(N)
+    )
 
 
 def epoch(run: Run, number: int, *, exposed: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

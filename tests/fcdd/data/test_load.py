@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcdd.config import CLASS_NAMES, DATA_SHAPES
+from fcdd.catalog import CLASS_NAMES, FIXED_SHAPES, DataName
+from fcdd.config import Data
 from fcdd.data import cifar
 from fcdd.data.digits import split
 from fcdd.data.load import fetch, load
+
+
+def data(name: DataName) -> Data:
+    return Data(name=name, normal_class=0, preprocessing="none")
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -45,14 +50,14 @@ def write_cifar(folder: Path, names: dict[str, str], label_key: str) -> dict[str
 
 
 def test_digits_need_no_root_and_fill_the_range():
-    images = load("digits", None)
-    assert images.train.shape[1:] == images.test.shape[1:] == DATA_SHAPES["digits"]
+    images = load(data("digits"), None)
+    assert images.train.shape[1:] == images.test.shape[1:] == FIXED_SHAPES["digits"]
     assert images.train.dtype == images.test.dtype == np.uint8
     assert (images.train.min(), images.train.max()) == (0, 255)
 
 
 def test_digits_split_is_disjoint_stratified_and_complete():
-    images = load("digits", None)
+    images = load(data("digits"), None)
     assert np.bincount(images.train_classes).tolist() == [
         *(119, 122, 118, 122, 121, 122, 121, 120, 116, 120)
     ]
@@ -66,7 +71,9 @@ def test_digits_test_set_is_every_third_image_of_each_class():
 
 
 def test_digits_fingerprint_is_the_same_at_every_load():
-    assert load("digits", None).fingerprint == load("digits", Path("nowhere")).fingerprint
+    assert (
+        load(data("digits"), None).fingerprint == load(data("digits"), Path("nowhere")).fingerprint
+    )
 
 
 def test_fmnist_is_read_from_torchvisions_layout_on_a_read_only_root(tmp_path):
@@ -74,7 +81,7 @@ def test_fmnist_is_read_from_torchvisions_layout_on_a_read_only_root(tmp_path):
     for path in [*tmp_path.rglob("*"), tmp_path]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        images = load("fmnist", tmp_path)
+        images = load(data("fmnist"), tmp_path)
     finally:
         for path in [tmp_path, *tmp_path.rglob("*")]:
             path.chmod(0o755)
@@ -87,7 +94,7 @@ def test_fmnist_is_read_from_torchvisions_layout_on_a_read_only_root(tmp_path):
 def test_fmnist_with_too_few_labels_is_refused(tmp_path):
     write_fmnist(tmp_path, labels=5)
     with pytest.raises(ValueError) as caught:
-        load("fmnist", tmp_path)
+        load(data("fmnist"), tmp_path)
     assert str(caught.value) == (
         "fmnist train: images of shape (6, 1, 28, 28) and labels of shape (5,) do not belong "
         "together; delete both files and fetch them again with `fcdd run ... --download`"
@@ -96,7 +103,7 @@ def test_fmnist_with_too_few_labels_is_refused(tmp_path):
 
 def test_missing_fmnist_lists_its_four_files(tmp_path):
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte") as caught:
-        load("fmnist", tmp_path)
+        load(data("fmnist"), tmp_path)
     assert str(caught.value).count("FashionMNIST/raw/") == 4
     assert "`fcdd run ... --download`" in str(caught.value)
 
@@ -105,7 +112,7 @@ def test_cifar10_joins_its_batches_in_order(tmp_path, monkeypatch):
     md5s = write_cifar(tmp_path / "cifar-10-batches-py", cifar.TRAIN | cifar.TEST, "labels")
     monkeypatch.setattr(cifar, "TRAIN", {n: md5s[n] for n in cifar.TRAIN})
     monkeypatch.setattr(cifar, "TEST", {n: md5s[n] for n in cifar.TEST})
-    images = load("cifar10", tmp_path)
+    images = load(data("cifar10"), tmp_path)
     assert images.train.shape == (10, 3, 32, 32)
     assert images.test.shape == (2, 3, 32, 32)
     assert images.train[:, 1, 5, 5].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
@@ -125,19 +132,19 @@ def test_cifar100_is_read_from_its_train_file(tmp_path, monkeypatch):
 def test_cifar10_of_another_content_is_refused(tmp_path):
     write_cifar(tmp_path / "cifar-10-batches-py", cifar.TRAIN | cifar.TEST, "labels")
     with pytest.raises(ValueError, match="expected c99cafc152244af753f735de768cd75f: damaged"):
-        load("cifar10", tmp_path)
+        load(data("cifar10"), tmp_path)
 
 
 def test_missing_cifar10_names_archive_and_folder(tmp_path):
     with pytest.raises(ValueError, match=r"cifar-10-python\.tar\.gz, or cifar-10-batches-py/data_"):
-        load("cifar10", tmp_path)
+        load(data("cifar10"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["fmnist", "cifar10"])
 def test_data_set_without_a_root_names_option_and_variable(name):
     for download in (False, True):
         with pytest.raises(ValueError, match=f"{name}.*: give --data-root or set FCDD_DATA"):
-            load(name, None, download=download)
+            load(data(name), None, download=download)
 
 
 def test_download_comes_before_reading(tmp_path, monkeypatch):
@@ -151,7 +158,7 @@ def test_download_comes_before_reading(tmp_path, monkeypatch):
         datasets = Datasets
 
     monkeypatch.setattr("fcdd.vision.torchvision", Torchvision)
-    assert len(load("fmnist", tmp_path, download=True).train) == 6
+    assert len(load(data("fmnist"), tmp_path, download=True).train) == 6
 
 
 def test_failed_download_names_data_set_place_and_cause(tmp_path, monkeypatch):
@@ -170,7 +177,7 @@ def test_failed_download_names_data_set_place_and_cause(tmp_path, monkeypatch):
 
 @pytest.mark.skipif("FCDD_DATA" not in os.environ, reason="FCDD_DATA names no data root")
 def test_real_fmnist_has_its_published_counts():
-    images = load("fmnist", Path(os.environ["FCDD_DATA"]))
+    images = load(data("fmnist"), Path(os.environ["FCDD_DATA"]))
     assert images.train.shape == (60000, 1, 28, 28)
     assert images.test.shape == (10000, 1, 28, 28)
     classes = len(CLASS_NAMES["fmnist"])
