@@ -70,10 +70,14 @@ def flatten(run: Run) -> dict[str, Any]:
 
 
 def change(run: Run, changes: Mapping[str, object]) -> Run:
-    """`run` with the dotted fields of `changes` replaced, validated anew. Raises ValueError."""
+    """`run` with the dotted fields of `changes` replaced, or whole parts ("net": Net(...)), and
+    validated anew. Raises ValueError."""
     known = flatten(run)
     nested = json.loads(run.model_dump_json())
     for path, value in changes.items():
+        if isinstance(value, Part):
+            nested[path] = json.loads(value.model_dump_json())
+            continue
         if path not in known:
             raise ValueError(f"no field {path!r}; known: {', '.join(known)}")
         part, _, field = path.rpartition(".")

@@ -1,22 +1,37 @@
 """One live line of progress on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fcdd.config import Run
+from fcdd.config import Run, flatten
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
 
 _PLAIN_SECONDS = 10.0
 
 
-def describe(run: Run) -> str:
-    """A run as people name it: data set, class, seed."""
-    return f"{run.data.name} {run.data.class_name!r} seed {run.seed}"
+_ALWAYS_NAMED = ("data.name", "data.normal_class", "seed")
+
+
+class Names:
+    """Names the runs of a benchmark as people do: data set, class, seed, and what else varies."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        flat = [flatten(run) for run in runs]
+        self._varying = [
+            field
+            for field in (flat[0] if flat else {})
+            if field not in _ALWAYS_NAMED and len({str(one[field]) for one in flat}) > 1
+        ]
+
+    def __call__(self, run: Run) -> str:
+        fields = flatten(run)
+        varying = "".join(f" {f.split('.')[-1]}={fields[f]}" for f in self._varying)
+        return f"{run.data.name} {run.data.class_name!r} seed {run.seed}{varying}"
 
 
 class ProgressLine:
@@ -24,6 +39,7 @@ class ProgressLine:
 
     def __init__(self, console: Console, runs: Mapping[str, Run]) -> None:
         self._console, self._runs = console, runs
+        self._describe = Names(runs.values())
         self._epochs_total = sum(run.training.epochs for run in runs.values())
         self._epochs: dict[str, int] = {}
         self._running: set[str] = set()
@@ -93,12 +109,12 @@ class ProgressLine:
             return
         late = time.monotonic() - self._told > _PLAIN_SECONDS
         if isinstance(event, Finished):
-            name, auroc = describe(self._runs[event.key]), event.row["image_auroc"]
+            name, auroc = self._describe(self._runs[event.key]), event.row["image_auroc"]
             self._console.print(
                 f"{name}: AUROC {auroc:.3f} ({self._counts()})", highlight=False, soft_wrap=True
             )
         elif isinstance(event, Failed):
-            name = describe(self._runs[event.key])
+            name = self._describe(self._runs[event.key])
             self._console.print(
                 f"{name}: FAILED ({self._counts()})", highlight=False, soft_wrap=True
             )

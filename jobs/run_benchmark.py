@@ -11,7 +11,7 @@ from fcdd.config import Run, key
 from fcdd.data.load import images_name, load
 from fcdd.data.outliers import load_pool
 from fcdd.data.task import Images, Pool
-from jobs.progress import ProgressLine, describe
+from jobs.progress import Names, ProgressLine
 from pipeline import environment, results
 from pipeline.benchmark import Benchmark
 
@@ -209,6 +209,7 @@ def _tell_outcome(
             highlight=False,
             soft_wrap=True,
         )
+    describe = Names(runs.values())
     for name in sorted(planned - done):
         path = results.failure_path(out, name)
         where = f"traceback: {path}" if path.exists() else failed.get(name, "not run")

@@ -58,8 +58,9 @@ def run(
     benchmark: Benchmark = apply(load_spec(spec), settings=settings or [], only=only or [])
     console = Console()
     if dry_run:
-        from jobs.progress import describe
+        from jobs.progress import Names
 
+        describe = Names(benchmark.runs)
         for number, one in enumerate(benchmark.runs, 1):
             print(f"{number:4} {describe(one)}: {one.net.name}, {one.training.epochs} epochs")
         print(f"{benchmark.name}: {len(benchmark.runs)} runs; nothing was started")
