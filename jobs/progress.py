@@ -15,6 +15,7 @@ _PLAIN_SECONDS = 10.0
 
 
 _ALWAYS_NAMED = ("data.name", "data.normal_class", "seed")
+_TOLD_FIRST = ("objective.name", "supervision.maps_per_defect", "outliers.limit", "net.name")
 
 
 class Names:
@@ -22,16 +23,24 @@ class Names:
 
     def __init__(self, runs: Iterable[Run]) -> None:
         flat = [flatten(run) for run in runs]
-        self._varying = [
-            field
-            for field in (flat[0] if flat else {})
-            if field not in _ALWAYS_NAMED and len({str(one[field]) for one in flat}) > 1
-        ]
+        self._telling: list[str] = []
+        told = 1
+        for field in dict.fromkeys((*_TOLD_FIRST, *(flat[0] if flat else ()))):
+            if field in _ALWAYS_NAMED:
+                continue
+            fields = (*_ALWAYS_NAMED[:1], *self._telling, field)
+            apart = len({tuple(str(one[f]) for f in fields) for one in flat})
+            if apart > told:  # tells apart what the fields before it do not
+                self._telling.append(field)
+                told = apart
 
     def __call__(self, run: Run) -> str:
         fields = flatten(run)
-        varying = "".join(f" {f.split('.')[-1]}={fields[f]}" for f in self._varying)
-        return f"{run.data.name} {run.data.class_name!r} seed {run.seed}{varying}"
+        names = [
+            str(fields[f]) if f.endswith(".name") else f"{f.split('.')[-1]}={fields[f]}"
+            for f in self._telling
+        ]
+        return " ".join((run.data.name, repr(run.data.class_name), f"seed {run.seed}", *names))
 
 
 class ProgressLine:
