@@ -10,9 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn import functional as F
 
 Mode = Literal["RGB", "L"]
 Size = tuple[int, int]  # height, width
@@ -132,6 +130,9 @@ def _channels_first(array: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def nearest(old: int, new: int) -> np.ndarray:
     """int64 [new]: which of `old` pixels torch's nearest interpolation takes for each new one."""
+    import torch  # not above: workers that decode a pool need no torch, which takes seconds
+    from torch.nn import functional as F
+
     places = torch.arange(old, dtype=torch.float32)[None, None]  # exact below 2^24
     picked = F.interpolate(places, size=new)[0, 0].to(torch.int64).numpy()
     picked.setflags(write=False)
