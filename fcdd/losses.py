@@ -1,4 +1,8 @@
-"""The FCDD objective (Liznerski et al. 2021, section 3; docs/method.md section 1)."""
+"""The arithmetic of the three objectives: FCDD, HSC and the autoencoder.
+
+Liznerski et al. 2021, section 3; docs/method.md section 1. Labels are 0 nominal, 1 anomalous;
+every score is at least 0, higher = more anomalous.
+"""
 
 import torch
 from torch import Tensor
@@ -27,9 +31,44 @@ def fcdd_loss(maps: Tensor, labels: Tensor, *, one_label_batches: Protocol = "me
     "published" treats a batch of one label as nominal, even one of anomalies only.
     """
     nominal = scores(maps)
-    anomalous = -torch.log((1 - torch.exp(-nominal)) + _OFFSET)
-    losses = torch.where(labels == 1, anomalous, nominal)
+    losses = _by_label(nominal, labels)
     if one_label_batches == "published":
         one_label = (labels == labels[0]).all()  # stays on the device
         losses = torch.where(one_label, nominal, losses)
     return losses.mean()
+
+
+def fcdd_map_loss(heatmaps: Tensor, truth: Tensor) -> Tensor:
+    """The pixel-level loss, a scalar, for upsampled anomaly maps A' and maps Y of 0 and 1, both
+    [b, 1, h, w] (docs/method.md section 1.2): the mean over the batch of mean(A' (1 - Y)), plus
+    -log(1 - exp(-mean(A' Y))) for images with an anomalous pixel. Means are over all pixels.
+    """
+    nominal = scores(heatmaps * (1 - truth))
+    anomalous = _push(scores(heatmaps * truth))
+    some = (truth == 1).flatten(1).any(1)
+    return (nominal + torch.where(some, anomalous, torch.zeros_like(anomalous))).mean()
+
+
+def hsc_scores(outputs: Tensor) -> Tensor:
+    """h = sqrt(|z|^2 + 1) - 1 of vectors z [b, d]: [b], the pseudo-Huber value of their norm."""
+    return (outputs.square().sum(1) + 1).sqrt() - 1
+
+
+def hsc_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The loss, a scalar: mean over the batch of h for nominal and -log(1 - exp(-h)) for anomalous
+    images, with h the score of the vectors [b, d]."""
+    return _by_label(hsc_scores(outputs), labels).mean()
+
+
+def squared_error(outputs: Tensor, inputs: Tensor) -> Tensor:
+    """What an autoencoder got wrong, element-wise [b, c, h, w]; its mean is the loss."""
+    return (outputs - inputs).square()
+
+
+def _by_label(nominal: Tensor, labels: Tensor) -> Tensor:
+    return torch.where(labels == 1, _push(nominal), nominal)
+
+
+def _push(values: Tensor) -> Tensor:
+    """-log(1 - exp(-v)): falls as v rises."""
+    return -torch.log((1 - torch.exp(-values)) + _OFFSET)
