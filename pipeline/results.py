@@ -1,10 +1,11 @@
 """The output folder: its files, the schema of a row, and how they are written and read.
 
-Imports pyarrow, numpy and `pipeline.schema`, and nothing else of the project, so that a report runs
-without torch, Ray or MLflow.
+All that reports see of the project. Of it, it imports `pipeline.schema`, `pipeline.files` and
+`pipeline.planned`, which need pyarrow only, so that a report runs without torch, Ray or MLflow.
 
     DIR/plan.json               every key with its Run, written before the start
     DIR/rows/<key>.parquet      one row: the truth
+    DIR/rows/compacted-*.parquet, DIR/plan.parquet: many rows and planned Runs (`fcdd compact`)
     DIR/scores/<key>.parquet    per test image: id, class, label, score
     DIR/curves/<key>.parquet    per epoch: loss, learning rate, test AUROC where asked for
     DIR/pixels/<key>.parquet    histograms from which pixel AUROC, AP and PRO follow
@@ -12,19 +13,25 @@ without torch, Ray or MLflow.
     DIR/failures/<key>.txt      the traceback of a run that failed
 """
 
-import json
-import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.files import opened, write_atomically
+from pipeline.files import read_table as read_file
+from pipeline.files import write_table as write_file
+from pipeline.files import write_text as write_text
+from pipeline.planned import planned_keys as planned_keys
+from pipeline.planned import read_plan as read_plan
+from pipeline.planned import write_plan as write_plan
 from pipeline.schema import CURVES, DEFAULTS, PIXELS, SCHEMA, SCHEMA_VERSION, SCORES
 from pipeline.schema import MEASURED as MEASURED
+
+COMPACTED = "compacted-"  # how names of files in rows/ begin that hold many rows
 
 
 def prepare(out: Path) -> None:
@@ -41,34 +48,6 @@ def prepare(out: Path) -> None:
         ) from None
 
 
-def _write_atomically(path: Path, write: Callable[[str], None]) -> None:
-    """Writes beside `path`, flushes to disk and renames: a reader sees all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    os.close(handle)
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` whole or not at all."""
-
-    def write(name: str) -> None:
-        Path(name).write_text(text, encoding="utf-8")
-
-    _write_atomically(path, write)
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    _write_atomically(path, lambda name: pq.write_table(table, name))
-
-
 def write_row(out: Path, row: Mapping[str, Any]) -> None:
     """Writes rows/<key>.parquet. Raises ValueError unless `row` has exactly SCHEMA's columns."""
     odd = sorted(set(row) ^ set(SCHEMA.names))
@@ -76,23 +55,23 @@ def write_row(out: Path, row: Mapping[str, Any]) -> None:
         raise ValueError(f"a row must have exactly the columns of SCHEMA; these differ: {odd}")
     table = pa.Table.from_pylist([dict(row)], schema=SCHEMA)
     table.validate(full=True)
-    _write_table(out / "rows" / f"{row['key']}.parquet", table)
+    write_file(out / "rows" / f"{row['key']}.parquet", table)
 
 
 def write_scores(out: Path, key: str, scores: Mapping[str, Any]) -> None:
     """Writes scores/<key>.parquet from columns id, class, label, score, each [n]."""
-    _write_table(out / "scores" / f"{key}.parquet", pa.table(dict(scores), schema=SCORES))
+    write_file(out / "scores" / f"{key}.parquet", pa.table(dict(scores), schema=SCORES))
 
 
 def write_curve(out: Path, key: str, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Writes curves/<key>.parquet, one row per epoch."""
     table = pa.Table.from_pylist([dict(epoch) for epoch in epochs], schema=CURVES)
-    _write_table(out / "curves" / f"{key}.parquet", table)
+    write_file(out / "curves" / f"{key}.parquet", table)
 
 
 def write_pixels(out: Path, key: str, histograms: Mapping[str, Any]) -> None:
     """Writes pixels/<key>.parquet from columns lower, nominal, anomalous, overlap, each [bins]."""
-    _write_table(out / "pixels" / f"{key}.parquet", pa.table(dict(histograms), schema=PIXELS))
+    write_file(out / "pixels" / f"{key}.parquet", pa.table(dict(histograms), schema=PIXELS))
 
 
 def write_heatmaps(out: Path, key: str, **arrays: np.ndarray) -> None:
@@ -102,12 +81,23 @@ def write_heatmaps(out: Path, key: str, **arrays: np.ndarray) -> None:
         with open(name, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
-    _write_atomically(out / "heatmaps" / f"{key}.npz", write)
+    write_atomically(out / "heatmaps" / f"{key}.npz", write)
 
 
 def row_keys(out: Path) -> set[str]:
-    """Keys of the rows in `out`, by file name."""
-    return {path.stem for path in (out / "rows").glob("*.parquet")}
+    """Keys of the rows in `out`: by file name, and those in compacted files."""
+    single, compacted = row_files(out)
+    keys = {path.stem for path in single}
+    for path in compacted:
+        keys.update(opened(path, ["key"])["key"].to_pylist())
+    return keys
+
+
+def row_files(out: Path) -> tuple[list[Path], list[Path]]:
+    """The files of one row each, and the compacted ones, sorted."""
+    paths = sorted((out / "rows").glob("*.parquet"))
+    compacted = [path for path in paths if path.name.startswith(COMPACTED)]
+    return [path for path in paths if not path.name.startswith(COMPACTED)], compacted
 
 
 def failure_path(out: Path, key: str) -> Path:
@@ -120,101 +110,119 @@ def failed_keys(out: Path) -> set[str]:
     return {path.stem for path in (out / "failures").glob("*.txt")} - row_keys(out)
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
+def _read_rows_of(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows in one file of rows/, checked against its name and version."""
+    checked = ["key", "schema_version", "version.fcdd"]
+    names = SCHEMA.names if columns is None else list(dict.fromkeys([*columns, *checked]))
+    table = read_file(path, SCHEMA, names)
+    single = not path.name.startswith(COMPACTED)
+    if single and table["key"].to_pylist() != [path.stem]:
+        raise ValueError(f"{path} does not hold the one row of its name; delete it and run again")
+    other = table["schema_version"].to_numpy() != SCHEMA_VERSION
+    if other.any():
+        odd = table.filter(pa.array(other)).slice(0, 1).to_pylist()
         raise ValueError(
-            f"{path} cannot be read ({reason}); delete it and run the same command again"
-        ) from None
-    if schema is SCHEMA:
-        table = _completed(table)
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"{path} is not a file of this version: columns {', '.join(missing)} are missing; "
-            "was it written by another program or version? remove it or report with that version"
+            f"{path} has schema version {odd[0]['schema_version']}, this program reads "
+            f"{SCHEMA_VERSION}; report with the version that wrote it ({odd[0]['version.fcdd']})"
         )
-    return table.select(schema.names).cast(schema)
-
-
-def _completed(table: pa.Table) -> pa.Table:
-    """Rows of an earlier version with the columns added since, at the value they stand for."""
-    for name in [name for name in DEFAULTS if name not in table.column_names]:
-        column = pa.array([DEFAULTS[name]] * len(table), SCHEMA.field(name).type)
-        table = table.append_column(name, column)
-    return table
+    return table if columns is None else table.select(columns)
 
 
 def read_row(out: Path, key: str) -> dict[str, Any]:
     """The row of run `key`. Raises ValueError when it is corrupt, foreign or another run's."""
     path = out / "rows" / f"{key}.parquet"
-    rows = _read_table(path, SCHEMA).to_pylist()
-    if len(rows) != 1 or rows[0]["key"] != key:
-        raise ValueError(f"{path} does not hold the one row of its name; delete it and run again")
-    if rows[0]["schema_version"] != SCHEMA_VERSION:
+    if not path.exists():
+        for compacted in row_files(out)[1]:
+            keys = opened(compacted, ["key"])["key"].to_pylist()
+            if key in keys:
+                return _read_rows_of(compacted).slice(keys.index(key), 1).to_pylist()[0]
+    return _read_rows_of(path).to_pylist()[0]
+
+
+def read_table(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows of one folder by key, as columns of SCHEMA (None: all of them).
+
+    Raises ValueError naming the folder or the file that is missing, corrupt, foreign or of another
+    schema version, or two different rows of one key.
+    """
+    if not (out / "rows").is_dir():
         raise ValueError(
-            f"{path} has schema version {rows[0]['schema_version']}, this program reads "
-            f"{SCHEMA_VERSION}; report with the version that wrote it ({rows[0]['version.fcdd']})"
+            f"{str(out)!r} is no output folder: it has no rows/; known: the DIR of --out"
         )
-    return rows[0]
+    wanted = list(columns) if columns is not None else SCHEMA.names
+    single, compacted = row_files(out)
+    tables = [_read_rows_of(path, wanted) for path in compacted]
+    if single:
+        tables.append(_read_at_once(single, wanted))
+    if not tables:
+        return SCHEMA.empty_table().select(wanted)
+    return _each_once(out, pa.concat_tables(tables))
+
+
+def _read_at_once(paths: list[Path], wanted: list[str]) -> pa.Table:
+    """Many files of one row in one scan; file by file where something is wrong, to name it."""
+    import pyarrow.dataset as ds
+
+    names = list(dict.fromkeys([*wanted, "key", "schema_version"]))
+    try:
+        dataset = ds.dataset([str(path) for path in paths], schema=SCHEMA, format="parquet")
+        table = dataset.to_table(columns=[*names, "__filename"])
+    except (pa.ArrowException, OSError, ValueError):
+        return pa.concat_tables([_read_rows_of(path, wanted) for path in paths])
+    for name, value in DEFAULTS.items():
+        if name in names and value is not None and table[name].null_count:
+            filled = table[name].fill_null(pa.scalar(value, SCHEMA.field(name).type))
+            table = table.set_column(table.column_names.index(name), SCHEMA.field(name), filled)
+    stems = [Path(name).stem for name in table["__filename"].to_pylist()]
+    sound = (
+        stems == table["key"].to_pylist() == [path.stem for path in paths]
+        and set(table["schema_version"].to_pylist()) == {SCHEMA_VERSION}
+        and not any(table[n].null_count for n in names if not SCHEMA.field(n).nullable)
+    )
+    if not sound:
+        return pa.concat_tables([_read_rows_of(path, wanted) for path in paths])
+    return table.select(wanted).cast(pa.schema([SCHEMA.field(name) for name in wanted]))
+
+
+def _each_once(out: Path, table: pa.Table) -> pa.Table:
+    """By key, each key once: an interrupted compaction leaves a row in two files."""
+    if "key" not in table.column_names:
+        return table
+    table = table.sort_by("key")
+    keys = table["key"].to_pylist()
+    twice = [n for n in range(1, len(keys)) if keys[n] == keys[n - 1]]
+    for number in twice:
+        one, other = (str(table.slice(place, 1).to_pylist()) for place in (number - 1, number))
+        if one != other:  # as text, in which NaN equals NaN
+            raise ValueError(
+                f"{out / 'rows'} holds two different rows of run {keys[number]}; "
+                f"delete {keys[number]}.parquet to keep the compacted one"
+            )
+    kept = np.setdiff1d(np.arange(len(keys)), np.asarray(twice, dtype=np.int64))
+    return table.take(pa.array(kept)) if twice else table
 
 
 def read_rows(folders: Iterable[Path]) -> list[dict[str, Any]]:
     """All rows of the folders, by key. Raises ValueError naming what is missing or corrupt."""
-    rows = []
-    for out in folders:
-        if not (out / "rows").is_dir():
-            raise ValueError(
-                f"{str(out)!r} is no output folder: it has no rows/; known: the DIR of --out"
-            )
-        rows += [read_row(out, key) for key in sorted(row_keys(out))]
-    return rows
+    return [row for out in folders for row in read_table(out).to_pylist()]
 
 
 def read_scores(out: Path, key: str) -> pa.Table:
     """Columns id, class, label, score of run `key`."""
-    return _read_table(out / "scores" / f"{key}.parquet", SCORES)
+    return read_file(out / "scores" / f"{key}.parquet", SCORES)
 
 
 def read_curve(out: Path, key: str) -> list[dict[str, Any]]:
     """The epochs of run `key`: epoch, train_loss, lr, test_auroc."""
-    return _read_table(out / "curves" / f"{key}.parquet", CURVES).to_pylist()
+    return read_file(out / "curves" / f"{key}.parquet", CURVES).to_pylist()
 
 
 def read_pixels(out: Path, key: str) -> pa.Table:
     """Columns lower, nominal, anomalous, overlap of run `key`."""
-    return _read_table(out / "pixels" / f"{key}.parquet", PIXELS)
+    return read_file(out / "pixels" / f"{key}.parquet", PIXELS)
 
 
 def read_heatmaps(out: Path, key: str) -> dict[str, np.ndarray]:
     """The arrays of heatmaps/<key>.npz."""
     with np.load(out / "heatmaps" / f"{key}.npz", allow_pickle=False) as file:
         return dict(file)
-
-
-def read_plan(out: Path) -> dict[str, dict[str, Any]]:
-    """Per key {"benchmarks": [names], "run": nested fields}; empty where no plan.json stands."""
-    path = out / "plan.json"
-    if not path.exists():
-        return {}
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        if plan["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {plan['schema_version']}, not {SCHEMA_VERSION}")
-        return plan["runs"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no plan ({error}); delete it and run the same command again"
-        ) from None
-
-
-def write_plan(out: Path, benchmark: str, runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Adds `runs` (key: nested fields) of `benchmark` to plan.json."""
-    plan = read_plan(out)
-    for key, run in runs.items():
-        names = set(plan.get(key, {}).get("benchmarks", [])) | {benchmark}
-        plan[key] = {"benchmarks": sorted(names), "run": dict(run)}
-    text = json.dumps({"schema_version": SCHEMA_VERSION, "runs": plan}, indent=1, sort_keys=True)
-    write_text(out / "plan.json", text + "\n")

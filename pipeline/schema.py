@@ -163,3 +163,11 @@ PIXELS = pa.schema(
         pa.field("overlap", pa.float64(), nullable=False),
     ]
 )
+# plan.parquet: entries of plan.json that `fcdd compact` moved; `run` is the nested fields as JSON.
+PLAN = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("benchmarks", pa.list_(pa.string()), nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+    ]
+)

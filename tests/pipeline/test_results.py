@@ -2,10 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fcdd.config import Run, flatten
 from pipeline import results
+from pipeline.compact import Compaction, compact, undo
 
 
 def test_schema_holds_exactly_the_fields_of_a_run_in_their_order(digits_run: Run) -> None:
@@ -36,7 +39,7 @@ def test_interrupted_writing_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.results.os.replace", full)
+    monkeypatch.setattr("pipeline.files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         results.write_row(tmp_path, make_row())
     assert list((tmp_path / "rows").iterdir()) == []
@@ -93,3 +96,166 @@ def test_scores_curves_and_heatmaps_survive(tmp_path: Path) -> None:
     assert results.read_curve(tmp_path, "k") == epochs
     results.write_heatmaps(tmp_path, "k", heatmaps=np.ones((2, 3, 3), np.float16))
     assert results.read_heatmaps(tmp_path, "k")["heatmaps"].tolist() == [[[1.0] * 3] * 3] * 2
+
+
+def some_rows(out: Path, make_row: Any, *, seeds: range) -> list[dict[str, Any]]:
+    rows = []
+    for seed in seeds:
+        rows.append(make_row(run_={"seed": seed}, key=f"{seed:016x}", image_auroc=seed / 100))
+        results.write_row(out, rows[-1])
+    return rows
+
+
+def test_compacted_rows_read_like_single_ones(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(5))
+    assert compact(tmp_path).num_files_after == 1
+    assert len(list((tmp_path / "rows").iterdir())) == 1
+    assert results.row_keys(tmp_path) == {row["key"] for row in rows}
+    assert results.read_rows([tmp_path]) == rows
+    assert results.read_row(tmp_path, rows[3]["key"]) == rows[3]
+    results.failure_path(tmp_path, rows[0]["key"]).write_text("an earlier start")
+    assert results.failed_keys(tmp_path) == set()
+
+
+def test_rows_after_a_compaction_join_those_before(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(3))
+    compact(tmp_path)
+    rows += some_rows(tmp_path, make_row, seeds=range(3, 5))
+    assert results.read_rows([tmp_path]) == rows
+    assert compact(tmp_path).num_rows == 5
+    assert results.read_rows([tmp_path]) == rows
+    first = next((tmp_path / "rows").iterdir()).name
+    assert compact(tmp_path) == Compaction(5, 1, 1)  # nothing to do: the same file
+    assert next((tmp_path / "rows").iterdir()).name == first
+
+
+def test_undone_compaction_gives_the_single_files_back(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(3))
+    results.write_plan(tmp_path, "one", {row["key"]: {"seed": row["seed"]} for row in rows})
+    plan = results.read_plan(tmp_path)
+    compact(tmp_path)
+    undo(tmp_path)
+    names = sorted(path.stem for path in (tmp_path / "rows").iterdir())
+    assert names == [row["key"] for row in rows]
+    assert results.read_rows([tmp_path]) == rows
+    assert results.read_plan(tmp_path) == plan
+    assert not (tmp_path / "plan.parquet").exists()
+
+
+def test_interrupted_compaction_leaves_each_row_once(
+    tmp_path: Path, make_row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(3))
+    rows[1] = make_row(run_={"seed": 1}, key=rows[1]["key"], image_auroc=float("nan"))
+    results.write_row(tmp_path, rows[1])
+
+    def stop(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compact(tmp_path)
+    assert len(list((tmp_path / "rows").iterdir())) == 4
+    assert [row["key"] for row in results.read_rows([tmp_path])] == [row["key"] for row in rows]
+    compact(tmp_path)
+    assert len(list((tmp_path / "rows").iterdir())) == 1
+
+
+def test_two_different_rows_of_one_key_are_refused(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    some_rows(tmp_path, make_row, seeds=range(2))
+    compact(tmp_path)
+    results.write_row(tmp_path, make_row(key=f"{1:016x}", image_auroc=0.75))
+    with pytest.raises(ValueError, match="two different rows of run 0000000000000001; delete"):
+        results.read_rows([tmp_path])
+
+
+def test_damaged_compacted_file_is_named(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    some_rows(tmp_path, make_row, seeds=range(3))
+    compact(tmp_path)
+    path = next((tmp_path / "rows").iterdir())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="compacted-.*cannot be read .*delete it and run"):
+        results.read_rows([tmp_path])
+
+
+def test_compacted_plan_still_tells_what_is_missing(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(2))
+    results.write_plan(tmp_path, "one", {row["key"]: {"seed": row["seed"]} for row in rows})
+    compact(tmp_path)
+    results.write_plan(tmp_path, "two", {rows[0]["key"]: {"seed": 0}, "f" * 16: {"seed": 9}})
+    assert results.planned_keys(tmp_path) == {rows[0]["key"], rows[1]["key"], "f" * 16}
+    plan = results.read_plan(tmp_path)
+    assert plan[rows[0]["key"]] == {"benchmarks": ["one", "two"], "run": {"seed": 0}}
+    present = results.row_keys(tmp_path)
+    assert results.read_plan(tmp_path, besides=present) == {
+        "f" * 16: {"benchmarks": ["two"], "run": {"seed": 9}}
+    }
+
+
+def as_older(path: Path, *without: str) -> None:
+    """Rewrites a file of rows as an earlier version would have written it."""
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(list(without)), path)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_rows_of_an_older_version_stand_for_the_defaults(
+    tmp_path: Path, make_row: Any, single: bool
+) -> None:
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(2))
+    if not single:
+        compact(tmp_path)
+    for path in (tmp_path / "rows").iterdir():
+        as_older(path, "watermark.fraction", "training.passes", "data.size")
+    assert results.read_rows([tmp_path]) == rows
+    assert rows[0]["watermark.fraction"] == 1.0
+    assert results.read_table(tmp_path, ["training.passes"])["training.passes"].to_pylist() == [
+        1,
+        1,
+    ]
+
+
+def test_row_of_another_schema_version_names_the_program_to_use(
+    tmp_path: Path, make_row: Any
+) -> None:
+    results.prepare(tmp_path)
+    row = make_row(schema_version=2, **{"version.fcdd": "9.9"})
+    results.write_row(tmp_path, row)
+    with pytest.raises(ValueError, match=r"has schema version 2, this program reads 1; .*\(9.9\)"):
+        results.read_rows([tmp_path])
+
+
+def test_foreign_parquet_file_is_named(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    some_rows(tmp_path, make_row, seeds=range(2))
+    pq.write_table(pa.table({"price": [1.0]}), tmp_path / "rows" / "shop.parquet")
+    with pytest.raises(ValueError, match="shop.parquet is not a file of this version: columns "):
+        results.read_rows([tmp_path])
+
+
+def test_column_of_another_type_is_named(tmp_path: Path, make_row: Any) -> None:
+    results.prepare(tmp_path)
+    results.write_row(tmp_path, make_row(key="b" * 16))
+    path = tmp_path / "rows" / f"{'b' * 16}.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("image_auroc")
+    pq.write_table(table.set_column(place, "image_auroc", pa.array(["high"])), path)
+    with pytest.raises(ValueError, match="bbbb.parquet does not hold what its columns are for"):
+        results.read_rows([tmp_path])
+
+
+def test_name_of_the_folder_adds_no_column(tmp_path: Path, make_row: Any) -> None:
+    out = tmp_path / "seed=5"  # Arrow would read a column from such a name
+    results.prepare(out)
+    rows = some_rows(out, make_row, seeds=range(2))
+    assert results.read_rows([out]) == rows
+    assert results.read_row(out, rows[1]["key"]) == rows[1]
