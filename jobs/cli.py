@@ -28,6 +28,7 @@ SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a concurrent run died in it
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a run, with a server
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the defaults block for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
 }

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from fcdd.config import Run, flatten
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
-from pipeline.tracking.store import Store, complete
+from pipeline.tracking.store import Store, answering, brief, complete, store_uri
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,9 @@ class Tracker:
         done: Iterable[str],
         tracking_uri: str | None,
     ) -> None:
-        self._store = Store(out, benchmark, tracking_uri)
-        complete(self._store, out, done)  # also clears what an interrupted start left open
+        with answering(store_uri(out, tracking_uri)):
+            self._store = Store(out, benchmark, tracking_uri)
+            complete(self._store, out, done)  # also clears what an interrupted start left open
         self._runs = runs
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -37,31 +38,28 @@ class Tracker:
         self._thread.start()
 
     def log(self, event: Event) -> None:
-        """Queues `event`; returns at once."""
-        self._events.put(event)
+        """Queues `event`; returns at once. Does nothing once the store is lost."""
+        if self.lost is None:
+            self._events.put(event)
 
     def close(self, *, wait_seconds: float = 60.0) -> None:
-        """Waits for what is queued, then closes the runs that are still open."""
+        """Waits for what is queued, at most `wait_seconds`, then closes the runs still open."""
         self._events.put(None)
         self._thread.join(wait_seconds)
         if self._thread.is_alive():
             self.lost = f"the store is more than {wait_seconds:g} s behind"
 
     def _work(self) -> None:
-        while True:
-            event = self._events.get()
-            if self.lost and event is not None:
-                continue
-            try:
-                if event is None:
-                    self._store.close()
-                    return
+        try:
+            while (event := self._events.get()) is not None:
                 self._write(event)
-            except MlflowException as error:
-                self.lost = str(error).splitlines()[0][:200]
-                logger.warning("tracking lost: %s", self.lost)
-                if event is None:
-                    return
+            self._store.close()
+        except MlflowException as error:  # what it left open, `sync` closes
+            self.lost = brief(error)
+            logger.warning("tracking lost: %s", self.lost)
+        except BaseException as error:
+            self.lost = f"{type(error).__name__}: {error}"
+            raise
 
     def _write(self, event: Event) -> None:
         run = self._runs[event.key]

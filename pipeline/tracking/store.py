@@ -3,7 +3,8 @@
 Only the driver writes it. Deleting the store loses nothing: `sync` makes it again from the rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,43 @@ _BATCH = 1000  # most metrics that MLflow takes at once
 _FINAL = ("image_auroc", "image_ap", "train_images_per_second", "train_seconds")
 
 
+def store_uri(out: Path, tracking_uri: str | None) -> str:
+    """`tracking_uri`, or SQLite in the output folder."""
+    return tracking_uri or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+
+
+def brief(error: MlflowException) -> str:
+    """The first line of `error`, short enough for a message; of a connection, what broke it."""
+    line = str(error).splitlines()[0]
+    return line.rpartition("(Caused by ")[2].removesuffix(")")[:200]
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turns what MLflow raises inside into a ValueError with a remedy."""
+    try:
+        yield
+    except MlflowException as error:
+        raise ValueError(
+            f"tracking store {uri!r} does not answer ({brief(error)}); "
+            "start it, give another --tracking-uri, or go without with --no-tracking"
+        ) from None
+
+
 class Store:
-    """The experiment of one benchmark. Raises ValueError when the store does not answer."""
+    """The experiment of one benchmark. Its methods raise what MLflow raises; the caller knows
+    whether that is an error or a loss to live with."""
 
     def __init__(self, out: Path, benchmark: str, tracking_uri: str | None) -> None:
         local = tracking_uri is None
-        uri = tracking_uri or f"sqlite:///{(out / 'mlflow.db').resolve()}"
         artifacts = (out / "mlartifacts").resolve().as_uri() if local else None
-        try:
-            self._client = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(benchmark)
-            self._experiment = (
-                found.experiment_id
-                if found
-                else self._client.create_experiment(benchmark, artifact_location=artifacts)
-            )
-        except MlflowException as error:
-            raise ValueError(
-                f"tracking store {uri!r} does not answer ({str(error).splitlines()[0][:200]}); "
-                "start it, give another --tracking-uri, or go without with --no-tracking"
-            ) from None
+        self._client = MlflowClient(tracking_uri=store_uri(out, tracking_uri))
+        found = self._client.get_experiment_by_name(benchmark)
+        self._experiment = (
+            found.experiment_id
+            if found
+            else self._client.create_experiment(benchmark, artifact_location=artifacts)
+        )
         self._children: dict[str, str] = {}
         self._parent = self._open_parent(benchmark)
 
@@ -63,13 +81,15 @@ class Store:
         return parent.info.run_id
 
     def finished_keys(self) -> set[str]:
-        """Keys of the children that are complete; incomplete ones of an earlier start are deleted
-        (their runs begin anew)."""
+        """Keys of the children that are complete; incomplete ones of an earlier start are closed
+        and deleted (their runs begin anew)."""
         finished = set()
         for child in self._search("tags.role = 'run'"):
             if child.info.status == "FINISHED":
                 finished.add(child.data.tags["key"])
             elif child.data.tags["key"] not in self._children:
+                if child.info.status == "RUNNING":
+                    self._client.set_terminated(child.info.run_id, "KILLED")
                 self._client.delete_run(child.info.run_id)
         return finished
 
@@ -131,15 +151,19 @@ class Store:
 
 
 def sync(out: Path, tracking_uri: str | None) -> int:
-    """Completes the store from plan, rows and curves of `out`; returns how many runs it added."""
+    """Completes the store from plan, rows and curves of `out`; returns how many runs it added.
+
+    Raises ValueError when the store does not answer; what it took by then is not added again.
+    """
     plan = results.read_plan(out)
     benchmarks: dict[str, list[str]] = {}
     for key in sorted(results.row_keys(out)):
         for name in plan[key]["benchmarks"] if key in plan else ["rows without a plan"]:
             benchmarks.setdefault(name, []).append(key)
-    return sum(
-        _sync(Store(out, name, tracking_uri), out, keys) for name, keys in benchmarks.items()
-    )
+    with answering(store_uri(out, tracking_uri)):
+        return sum(
+            _sync(Store(out, name, tracking_uri), out, keys) for name, keys in benchmarks.items()
+        )
 
 
 def _sync(store: Store, out: Path, keys: Sequence[str]) -> int:
