@@ -40,6 +40,13 @@ class Decoded:
     masks: Masks
     digests: np.ndarray
 
+    @property
+    def array(self) -> np.ndarray:
+        """The images, of one size. Raises TypeError where they only cover it."""
+        if isinstance(self.images, Ragged):
+            raise TypeError("images that only cover their size are no array; ask for another fit")
+        return self.images
+
 
 def decode_files(
     files: Files,
@@ -110,18 +117,14 @@ def _arrays(
         sizes[place] = found.size
         digests[place] = np.frombuffer(found.digest, np.uint8)
     bits = _mask_bits(files, {masks[n]: sizes[places[n]] for n in names if n in masks})
-    packed = [bits.get(masks.get(name, ""), np.empty(0, np.uint8)) for name in names]
-    arrays = {
-        "sizes": sizes,
-        "digests": digests,
-        "bits": np.concatenate([np.empty(0, np.uint8), *packed]),
-        "num_bytes": np.array([len(p) for p in packed], np.int64),
-    }
+    packed = tuple(bits.get(masks.get(name, "")) for name in names)
+    _, num_bytes, flat = Masks(packed, tuple((h, w) for h, w in sizes.tolist())).arrays()
+    arrays = {"sizes": sizes, "digests": digests, "num_bytes": num_bytes, "bits": flat}
     if isinstance(images, np.ndarray):
         return arrays | {"images": images}
-    covers = np.array([image.shape[1:] for image in images], np.int64).reshape(-1, 2)
-    flat = np.concatenate([np.empty(0, np.uint8), *(image.ravel() for image in images)])
-    return arrays | {"images": flat, "covers": covers}
+    covering = Ragged.from_images(images)
+    pixels, covers = np.asarray(covering.pixels), np.asarray(covering.sizes)
+    return arrays | {"images": pixels, "covers": covers}
 
 
 def _picture(content: bytes, name: str, size: Size, fit: Fit) -> _Picture:
@@ -143,11 +146,11 @@ def _fitted(picture: Image.Image, size: Size, fit: Fit) -> np.ndarray:
             return centre(cover(picture, size), size)
 
 
-def _mask_bits(files: Files, wanted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The packed bits of the mask files `wanted` (name -> size of the image); none where no pixel
+def _mask_bits(files: Files, wanted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | None]:
+    """The packed bits of the mask files `wanted` (name -> size of the image); None where no pixel
     is anomalous."""
 
-    def bits(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
+    def bits(item: tuple[str, bytes]) -> tuple[str, np.ndarray | None]:
         name, content = item
         mask = decode_mask(content, name=files.where(name))
         if mask.shape != tuple(wanted[name]):
@@ -156,7 +159,7 @@ def _mask_bits(files: Files, wanted: Mapping[str, np.ndarray]) -> dict[str, np.n
                 f"width), but its image has {wanted[name][0]} x {wanted[name][1]}; save the mask "
                 "at the size of the image"
             )
-        return name, np.packbits(mask) if mask.any() else np.empty(0, np.uint8)
+        return name, np.packbits(mask) if mask.any() else None
 
     return dict(in_threads(bits, read(files, list(wanted))))
 
@@ -180,9 +183,10 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
                 future.cancel()
 
 
-def _ragged(flat: np.ndarray, sizes: np.ndarray) -> Ragged:
+def _ragged(pixels: np.ndarray, sizes: np.ndarray) -> Ragged:
     ends = np.cumsum(3 * sizes.prod(axis=1))
-    return Ragged(flat, np.concatenate([[0], ends[:-1]]).astype(np.int64), sizes, 3)
+    h, w = sizes.min(axis=0).tolist()
+    return Ragged(pixels, np.concatenate([[0], ends[:-1]]), sizes, 3, (h, w))
 
 
 def _masks(arrays: Arrays) -> Masks:

@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 from fcdd import vision
 from fcdd.catalog import FIXED_SHAPES
 from fcdd.config import Data
-from fcdd.data import cifar, digits, fmnist
+from fcdd.data import cifar, digits, fmnist, mvtec
 from fcdd.data.files import data_root
 from fcdd.data.task import Images
 
@@ -18,7 +18,8 @@ def images_name(data: Data) -> str:
     if data.name in FIXED_SHAPES:
         return data.name
     h, w = data.raw_size
-    return f"{data.name} {data.class_name} {h}x{w} {data.resizing}"
+    stored = f"{data.name} {h}x{w} {data.resizing}"
+    return f"{stored} {data.normal_class} {data.class_name}"
 
 
 def load(
@@ -39,7 +40,9 @@ def load(
             if download:
                 fetch(name, root)
             return fmnist.load(root) if name == "fmnist" else cifar.load(root)
-        case "imagenet30" | "mvtec" | "pascal_voc" | "textures" | "mvtec_layout" | "custom":
+        case "mvtec" | "mvtec_layout":
+            return mvtec.load(data, root, cache=cache)
+        case "imagenet30" | "pascal_voc" | "textures" | "custom":
             raise ValueError(f"data set {name!r} has no reader yet")
         case _:
             assert_never(name)
