@@ -1,59 +1,165 @@
 """The list of all nets, and the receptive field of a built one."""
 
 from pathlib import Path
+from typing import assert_never
 
 import torch
-from torch import nn
+from torch import fx, nn
 
+from fcdd.catalog import PRETRAINED_NETS
 from fcdd.config import Run
 from fcdd.data.task import generator
-from fcdd.nets.small import (
-    FCDD_CNN28,
-    FCDD_CNN28_W,
-    FCDD_CNN32,
-    FCDD_CNN32_LW3K,
-    FCDD_CNN32_S,
-    SmallFCDD,
-)
-from fcdd.receptive import Axis, Layer, receptive_axis
+from fcdd.nets import autoencoders, hsc, kernel_study, medium, small, vgg
+from fcdd.nets.graph import graph_field
+from fcdd.nets.trunk import FCDD_TRUNK, Trunk
+from fcdd.nets.weights import load_weights
+from fcdd.receptive import Axis
 
 
-def build(run: Run, *, weights: Path | None = None) -> SmallFCDD:
-    """The run's net with PyTorch's default initialisation drawn from `run.seed`, on the CPU.
+def build(run: Run, *, weights: Path | None = None) -> nn.Module:
+    """The run's net on the CPU, in training mode: initialisation drawn from `run.seed`, then the
+    pretrained weights of nets that start from them, from the file `weights` or by torchvision.
 
-    `weights` is the file of pretrained weights for nets that start from them."""
+    FCDD nets return [b, 1, u, v], HSC nets [b, d], autoencoders [b, c, h, w]. Raises ValueError
+    where pretrained weights are missing or wrong: no such net starts from random ones.
+    """
+    trunk = _pretrained_trunk(run)
+    state = None
+    if trunk is not None:
+        state = load_weights(trunk, file=weights, net=run.net.trunk or run.net.name)
     seed = generator(run.seed, "initialisation").initial_seed()
     with torch.random.fork_rng(devices=[]):  # PyTorch initialises from its global generator only
         torch.manual_seed(seed)
-        return _build(run)
+        net = architecture(run)
+    if state is not None:
+        if isinstance(net, Trunk):
+            net.load_trunk(state)
+        else:
+            vgg.load_vgg(net, state)
+    return net
 
 
-def _build(run: Run) -> SmallFCDD:
-    bias = run.net.bias
+def _pretrained_trunk(run: Run) -> str | None:
+    if run.net.name in PRETRAINED_NETS:
+        return "vgg11_bn"
+    return run.net.trunk if run.net.pretrained else None
+
+
+def architecture(run: Run) -> nn.Module:
+    """The run's net with PyTorch's global generator and without pretrained weights: for weights
+    that are loaded afterwards, and for counting on the meta device."""
+    bias, frozen = run.net.bias, run.net.frozen_batch_norm
     match run.net.name:
         case "FCDD_CNN28":
-            return FCDD_CNN28(bias=bias)
+            return small.FCDD_CNN28(bias=bias)
         case "FCDD_CNN28_W":
-            return FCDD_CNN28_W(bias=bias)
+            return small.FCDD_CNN28_W(bias=bias)
         case "FCDD_CNN32":
-            return FCDD_CNN32(bias=bias)
+            return small.FCDD_CNN32(bias=bias)
         case "FCDD_CNN32_S":
-            return FCDD_CNN32_S(bias=bias)
+            return small.FCDD_CNN32_S(bias=bias)
         case "FCDD_CNN32_LW3K":
-            return FCDD_CNN32_LW3K(bias=bias)
+            return small.FCDD_CNN32_LW3K(bias=bias)
+        case "FCDD_CNN32_3K" | "FCDD_CNN32_5K" | "FCDD_CNN32_7K" | "FCDD_CNN32_9K":
+            return kernel_study.kernel_cnn32(_kernel(run.net.name), bias=bias)
+        case "FCDD_CNN32_11K" | "FCDD_CNN32_13K" | "FCDD_CNN32_15K" | "FCDD_CNN32_17K":
+            return kernel_study.kernel_cnn32(_kernel(run.net.name), bias=bias)
+        case "FCDD_CNN224":
+            return medium.FCDD_CNN224(bias=bias)
+        case "FCDD_CNN224_W":
+            return medium.FCDD_CNN224_W(bias=bias)
+        case "FCDD_CNN224_3K" | "FCDD_CNN224_5K" | "FCDD_CNN224_7K":
+            return kernel_study.kernel_cnn224(_kernel(run.net.name), bias=bias)
+        case "FCDD_CNN224_9K" | "FCDD_CNN224_11K" | "FCDD_CNN224_13K":
+            return kernel_study.kernel_cnn224(_kernel(run.net.name), bias=bias)
+        case "FCDD_CNN224_VGG":
+            return vgg.FCDD_CNN224_VGG()
+        case "FCDD_CNN224_VGG_F":
+            return vgg.FCDD_CNN224_VGG_F(frozen_batch_norm=frozen)
+        case "FCDD_CNN224_VGG_NOPT":
+            return vgg.FCDD_CNN224_VGG_NOPT()
+        case "FCDD_TRUNK":
+            assert run.net.trunk is not None and run.net.trunk_layer is not None  # checked by Run
+            return FCDD_TRUNK(
+                run.net.trunk,
+                run.net.trunk_layer,
+                size=run.data.shape[1:],
+                pretrained=run.net.pretrained,
+            )
+        case "CNN28":
+            return hsc.CNN28(bias=bias)
+        case "CNN28_W":
+            return hsc.CNN28_W(bias=bias)
+        case "CNN32":
+            return hsc.CNN32(bias=bias)
+        case "CNN32_LW3K":
+            return hsc.CNN32_LW3K(bias=bias)
+        case "CNN224":
+            return hsc.CNN224(bias=bias)
+        case "CNN224_VGG":
+            return vgg.CNN224_VGG()
+        case "CNN224_VGG_F":
+            return vgg.CNN224_VGG_F(frozen_batch_norm=frozen)
+        case "CNN224_VGG_NOPT":
+            return vgg.CNN224_VGG_NOPT()
+        case "CNN224_VGG_NOPT_1000":
+            return vgg.CNN224_VGG_NOPT_1000()
+        case "AE28":
+            return autoencoders.AE28(bias=bias)
+        case "AE28_W":
+            return autoencoders.AE28_W(bias=bias)
+        case "AE32":
+            return autoencoders.AE32(bias=bias)
+        case "AE32_LW3K":
+            return autoencoders.AE32_LW3K(bias=bias)
+        case "AE224":
+            return autoencoders.AE224(bias=bias)
+        case "AE224_VGG":
+            return autoencoders.AE224_VGG()
+        case "AE224_VGG_F":
+            return autoencoders.AE224_VGG_F(frozen_batch_norm=frozen)
+        case "AE224_VGG_NOPT":
+            return autoencoders.AE224_VGG_NOPT()
+        case unknown:
+            assert_never(unknown)
+
+
+def _kernel(name: str) -> int:
+    return int(name.rpartition("_")[2].removesuffix("K"))
+
+
+def receptive_field(net: nn.Module, size: tuple[int, int]) -> tuple[Axis, Axis]:
+    """The receptive field of an FCDD net along (height, width) for images of `size`, from the
+    graph of its modules. Raises ValueError for nets that do not return a map."""
+    return graph_field(net.features if isinstance(net, Trunk) else fx.symbolic_trace(net), size)
+
+
+def blur_twin(run: Run) -> tuple[Axis, Axis]:
+    """The receptive field along (height, width) of the FCDD net whose Gaussian smooths the heatmaps
+    of the run's HSC or AE net (docs/method.md sections 2 and 3); an AE takes its encoder's."""
+    with torch.device("meta"):  # only the layers count
+        twin = _twin(run)
+    return receptive_field(twin, run.data.shape[1:])
+
+
+def _twin(run: Run) -> nn.Module:
+    match run.net.name:
+        case "CNN28" | "AE28":
+            return small.FCDD_CNN28()
+        case "CNN28_W" | "AE28_W":
+            return small.FCDD_CNN28_W()
+        case "CNN32" | "AE32":
+            return small.FCDD_CNN32_S()
+        case "CNN32_LW3K" | "AE32_LW3K":
+            return small.FCDD_CNN32_LW3K()
+        case "CNN224" | "AE224":
+            return medium.FCDD_CNN224()
+        case "CNN224_VGG" | "CNN224_VGG_F" | "AE224_VGG" | "AE224_VGG_F":
+            return vgg.FCDD_CNN224_VGG()
+        case "CNN224_VGG_NOPT" | "CNN224_VGG_NOPT_1000" | "AE224_VGG_NOPT":
+            return vgg.FCDD_CNN224_VGG_NOPT()
         case _:
-            raise ValueError(f"net {run.net.name!r} is not built yet")
-
-
-def receptive_field(net: SmallFCDD, size: tuple[int, int]) -> tuple[Axis, Axis]:
-    """The receptive field of `net` along (height, width) for images of `size`."""
-    layers = [m for m in net.path() if isinstance(m, nn.Conv2d | nn.MaxPool2d)]
-    height, width = ([_layer(module, axis) for module in layers] for axis in (0, 1))
-    return receptive_axis(size[0], height), receptive_axis(size[1], width)
-
-
-def _layer(module: nn.Conv2d | nn.MaxPool2d, axis: int) -> Layer:
-    def along(value: int | tuple[int, ...] | str) -> int:
-        return value[axis] if isinstance(value, tuple) else int(value)
-
-    return Layer(along(module.kernel_size), along(module.stride), along(module.padding))
+            raise ValueError(
+                f"net.name {run.net.name!r} has no blur twin: it upsamples by its own receptive "
+                "field"
+            )
