@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 from fcdd import vision
 from fcdd.catalog import FIXED_SHAPES
 from fcdd.config import Data
-from fcdd.data import cifar, digits, fmnist, mvtec
+from fcdd.data import cifar, custom, digits, fmnist, imagenet, mvtec, pascal_voc, textures
 from fcdd.data.files import data_root
 from fcdd.data.task import Images
 
@@ -19,6 +19,13 @@ def images_name(data: Data) -> str:
         return data.name
     h, w = data.raw_size
     stored = f"{data.name} {h}x{w} {data.resizing}"
+    if data.name == "imagenet30":  # "none" squashes, "aug1" crops
+        stored = f"{stored} {data.preprocessing}"
+    if data.name == "custom":
+        maps = "with maps" if data.maps else "without maps"
+        stored = f"{stored} {data.layout} {maps} {custom.fit_of(data)} {data.classes}"
+        if custom.shared(data):
+            return stored
     return f"{stored} {data.normal_class} {data.class_name}"
 
 
@@ -42,8 +49,14 @@ def load(
             return fmnist.load(root) if name == "fmnist" else cifar.load(root)
         case "mvtec" | "mvtec_layout":
             return mvtec.load(data, root, cache=cache)
-        case "imagenet30" | "pascal_voc" | "textures" | "custom":
-            raise ValueError(f"data set {name!r} has no reader yet")
+        case "imagenet30":
+            return imagenet.load(data, root, cache=cache)
+        case "pascal_voc":
+            return pascal_voc.load(data, root, cache=cache)
+        case "textures":
+            return textures.load(data)
+        case "custom":
+            return custom.load(data, root, cache=cache)
         case _:
             assert_never(name)
 

@@ -1,40 +1,43 @@
-"""Pools of outlier-exposure images (docs/method.md, section 5.6)."""
+"""Pools of outlier-exposure images (docs/method.md, section 5)."""
 
-import gzip
-import hashlib
-import io
-import os
-import tarfile
-import warnings
-import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 from PIL import Image
 
-from fcdd.catalog import PoolName
+from fcdd.catalog import DataName, PoolName, Protocol
+from fcdd.config import Run
 from fcdd.data import cifar
-from fcdd.data.files import fingerprint, idx_files
+from fcdd.data.files import data_root, fingerprint, idx_files
+from fcdd.data.folder_pool import load_folder
+from fcdd.data.imagenet import split_files
+from fcdd.data.listing import Listing
 from fcdd.data.load import fetch
+from fcdd.data.scanning import scan_classes
+from fcdd.data.streamed import Streamed
+from fcdd.data.synsets import IMAGENET_1K, IMAGENET_30, LIKE_PASCAL_VOC
 from fcdd.data.task import Pool
-
-Shape = tuple[int, int, int]  # c h w
+from fcdd.data.worker import PoolFit, Shape
 
 EMNIST_FILE = "EMNIST/raw/emnist-letters-train-images-idx3-ubyte"
 MNIST_FILE = "MNIST/raw/train-images-idx3-ubyte"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-# What the suffixes stand for; a file that is something else (such as EPS, which runs a program) is
-# not opened.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
-# What Pillow raises for broken files: OSError (truncated, unknown), SyntaxError (PNG chunks), the
-# rest from single decoders.
-_UNREADABLE = (
-    *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError, OverflowError),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-)
+# Below the data root; the first that is there. The archive of 2011 unpacks to the first.
+IMAGENET22K_FOLDERS = ("imagenet22k/fall11_whole_extracted", "imagenet22k")
 _NUM_CROPS = 4000  # ours: two thirds of a Fashion-MNIST class
 _CROP_PX = (32, 128)  # ours: smallest and largest side of a crop
+
+
+def pool_name(run: Run) -> str:
+    """Names the pool that `run` needs: runs of one name share it. "none" without a pool."""
+    if run.outliers.source == "none":
+        return "none"
+    (c, _, _), (h, w) = run.data.shape, run.data.raw_size
+    name = f"{run.outliers.source} {c}x{h}x{w}"
+    if run.outliers.source not in ("imagenet1k", "imagenet22k"):
+        return name
+    limited = " limited" if run.outliers.limit is not None else ""
+    return f"{name} for {run.data.name} {run.outliers.exclusions}{limited}"
 
 
 def load_pool(
@@ -44,11 +47,21 @@ def load_pool(
     root: Path | None,
     pool: Path | None,
     download: bool = False,
+    cache: Path | None = None,
+    data: DataName | None = None,
+    exclusions: Protocol = "mended",
+    limited: bool = False,
+    workers: int = 2,
 ) -> Pool | None:
     """The pool `source` as uint8 [n, c, h, w] with (c, h, w) = `shape`; None for "none".
 
     Data sets are read below `root` (fetched first with `download`), "folder" is read from `pool`, a
-    folder or tar of images. Raises ValueError if what is needed is not given, missing or damaged.
+    folder or tar of images. The ImageNet pools, and folders above 4 GiB of pixels, are `Streamed`
+    by `workers` processes; what they exclude depends on `data`, `exclusions` and whether the run
+    has a limit (docs/method.md section 9). ImageNet-1k is squashed; images of ImageNet-22k cover
+    the size, and the rest of their longer side is cut off.
+
+    Raises ValueError if what is needed is not given, missing or damaged.
     """
     if download and source in ("cifar100", "emnist", "mnist"):
         fetch(source, root)
@@ -66,9 +79,66 @@ def load_pool(
         case "photographs":
             return _photographs(shape)
         case "folder":
-            return _folder(pool, shape)
+            return load_folder(pool, shape, workers=workers)
+        case "imagenet1k":
+            left_out = excluded_1k(data, exclusions, limited=limited)
+            files = split_files(data_root(root, source), "val", cache=cache)
+            return _streamed(files, left_out, shape, "squash", workers)
+        case "imagenet22k":
+            left_out = excluded_22k(data, exclusions)
+            files = _imagenet22k(data_root(root, source), cache)
+            return _streamed(files, left_out, shape, "crop", workers)
         case _:
-            raise ValueError(f"pool {source!r} has no reader yet")
+            assert_never(source)
+
+
+def excluded_1k(data: DataName | None, exclusions: Protocol, *, limited: bool) -> tuple[str, ...]:
+    """The classes (wnids) that the ImageNet-1k pool of `data` leaves out.
+
+    Pascal VOC: those of Liznerski et al. 2021, App. D, that look like its own; "published" loses
+    them with a limit, as the published code does. ImageNet-30: its 30 classes, with "published"
+    none. Other data: none.
+    """
+    if data == "pascal_voc" and not (exclusions == "published" and limited):
+        return LIKE_PASCAL_VOC
+    return IMAGENET_30 if data == "imagenet30" and exclusions == "mended" else ()
+
+
+def excluded_22k(data: DataName | None, exclusions: Protocol) -> tuple[str, ...]:
+    """The classes (wnids) that the ImageNet-22k pool of `data` leaves out: all of ImageNet-1k, with
+    "published" only those of ImageNet-30. Raises ValueError for Pascal VOC with "mended"."""
+    if exclusions == "published":
+        return IMAGENET_30
+    if data == "pascal_voc":
+        raise ValueError(
+            "pool 'imagenet22k' has many classes of horses that no rule leaves out; use "
+            "outliers.source='imagenet1k', or outliers.exclusions='published' to train on them"
+        )
+    return IMAGENET_1K
+
+
+def _imagenet22k(root: Path, cache: Path | None) -> Listing:
+    folder = next((root / f for f in IMAGENET22K_FOLDERS if (root / f).is_dir()), None)
+    if folder is None:
+        raise ValueError(
+            f"'imagenet22k' is not under the data root {root}: expected "
+            f"{' or '.join(f'{name}/<wnid>/' for name in IMAGENET22K_FOLDERS)}; get it from "
+            "https://image-net.org, or point --data-root or FCDD_DATA to its folder"
+        )
+    return scan_classes(folder, cache=cache)
+
+
+def _streamed(
+    files: Listing, left_out: tuple[str, ...], shape: Shape, fit: PoolFit, workers: int
+) -> Pool:
+    kept = files.keep(lambda group: group not in left_out)
+    if len(kept) == 0:
+        raise ValueError(
+            f"none of the {len(files)} images of the pool is of a class that may be used; complete "
+            "the files, or choose another outliers.source"
+        )
+    images = Streamed(kept, shape, fit, workers)
+    return Pool(images=images, fingerprint=kept.fingerprint())
 
 
 def _of_images(images: np.ndarray, shape: Shape) -> Pool:
@@ -106,96 +176,3 @@ def _photographs(shape: Shape) -> Pool:
         crops.append(_fit(photograph.crop((left, top, left + side, top + side)), shape))
     images = np.stack(crops)
     return Pool(images=images, fingerprint=fingerprint(images))
-
-
-def _folder(path: Path | None, shape: Shape) -> Pool:
-    """The images of a folder or tar in the order of their relative names.
-
-    The fingerprint covers the bytes of all image files, whether readable or not, and no names.
-    """
-    if path is None:
-        raise ValueError(
-            "pool 'folder' needs a folder or tar of images: give --pool or set FCDD_POOL"
-        )
-    if not path.exists():
-        raise ValueError(f"pool {path} does not exist; correct --pool or FCDD_POOL")
-    hashes: dict[str, bytes] = {}
-    images: dict[str, np.ndarray] = {}
-    unreadable: set[str] = set()
-    with warnings.catch_warnings():
-        # Odd metadata is no reason to leave an image out; a decompression bomb is.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for name, content in _files(path):
-            if content is None:
-                unreadable.add(name)
-                continue
-            hashes[name] = hashlib.sha256(content).digest()
-            try:
-                images[name] = _decode(content, shape)
-            except _UNREADABLE:
-                unreadable.add(name)
-    if not images:
-        raise ValueError(
-            f"pool {path} holds no readable image ({len(unreadable)} unreadable); known suffixes: "
-            f"{', '.join(SUFFIXES)}; correct --pool or FCDD_POOL"
-        )
-    digest = hashlib.sha256(b"".join(hashes[name] for name in sorted(hashes)))
-    return Pool(
-        images=np.stack([images[name] for name in sorted(images)]),
-        fingerprint=digest.hexdigest()[:16],
-        unreadable=tuple(sorted(unreadable)),
-    )
-
-
-def _decode(content: bytes, shape: Shape) -> np.ndarray:
-    """The image in `content` as uint8 [c, h, w]. Raises one of _UNREADABLE."""
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-        if picture.mode.startswith(("I", "F")):
-            raise ValueError(f"mode {picture.mode!r}: 16 bits and more would be cut to white")
-        # Lets a JPEG at least 4 times too large be decoded at a fraction of its size; none other.
-        picture.draft(None, (2 * shape[2], 2 * shape[1]))
-        return _fit(_converted(picture, "RGB"), shape)
-
-
-def _files(path: Path) -> Iterator[tuple[str, bytes | None]]:
-    """Relative name and content of every image file; None for one that cannot be read.
-
-    A symbolic link is never followed, so nothing outside `path` is read: it counts as unreadable.
-    """
-    return _folder_files(path) if path.is_dir() else _tar_files(path)
-
-
-def _folder_files(folder: Path) -> Iterator[tuple[str, bytes | None]]:
-    for parent, _, names in os.walk(folder):
-        for file in (Path(parent, name) for name in names if name.lower().endswith(SUFFIXES)):
-            name = file.relative_to(folder).as_posix()
-            try:
-                regular = file.is_file() and not file.is_symlink()
-                content = file.read_bytes() if regular else None
-            except OSError:
-                content = None
-            yield name, content
-
-
-def _tar_files(path: Path) -> Iterator[tuple[str, bytes | None]]:
-    """In the order of the tar, in one pass. Raises ValueError for a damaged one."""
-    with path.open("rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        # Not tarfile's own "r|gz": it takes a truncated stream for the end of the archive.
-        stream = gzip.GzipFile(fileobj=raw) if compressed else raw
-        try:
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name).as_posix()
-                    if name.lower().endswith(SUFFIXES) and not member.isdir():
-                        file = archive.extractfile(member) if member.isfile() else None
-                        yield name, None if file is None else file.read()
-            while stream.read(1 << 20):  # to the end, where gzip keeps its checksum
-                pass
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise ValueError(
-                f"pool {path} is not a readable tar ({error}); give a folder, .tar or .tar.gz to "
-                "--pool or FCDD_POOL"
-            ) from None

@@ -12,6 +12,7 @@ from fcdd.config import Run
 from fcdd.data.constants import Normalisation, normalisation
 from fcdd.data.masks import Masks
 from fcdd.data.ragged import Ragged
+from fcdd.data.streamed import Streamed
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Pool:
-    """Images for outlier exposure: uint8 [n, c, H, W]; `unreadable` names files left out."""
+    """Images for outlier exposure: uint8 [n, c, H, W], or on disk; `unreadable` names files left
+    out. A `Streamed` pool names those that it met itself."""
 
-    images: np.ndarray | Ragged
+    images: np.ndarray | Ragged | Streamed
     fingerprint: str
     unreadable: tuple[str, ...] = ()
 

@@ -1,0 +1,158 @@
+"""A pool of outliers that stays on disk: decoded while training goes on, in bounded memory."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fcdd.data.decoding import in_threads
+from fcdd.data.listing import Changed, Listing
+from fcdd.data.worker import PoolFit, Shape, fitted
+from fcdd.data.workers import Workers
+
+_BATCHES_AHEAD = 3  # one in use, two being decoded
+_FILES_A_REQUEST = 8  # about 20 ms of work, against 0.1 ms to ask for it
+_MAX_UNREADABLE = 100  # in a row: then it is not single files that are broken
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """n images uint8 [c, h, w] = `shape`, decoded from `files` when they are asked for.
+
+    In place of a file that cannot be read comes the next readable one of the list, so the images
+    do not depend on timing; its name is kept in `unreadable`. `workers` processes decode (0: this
+    thread); their number decides nothing else.
+    """
+
+    files: Listing
+    shape: Shape
+    fit: PoolFit
+    workers: int = 2
+    _met: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The names of the unreadable files met so far, sorted."""
+        return tuple(sorted(self._met))
+
+    def fresh(self) -> "Streamed":
+        """The same pool with nothing met yet: each run counts its own unreadable files."""
+        return replace(self, _met=set())
+
+    def serve(self, picks: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yields for each int64 [k] of `picks` the images of these places, uint8 [k, c, h, w].
+
+        Two batches are decoded ahead, whatever the number of picks; memory is that of three.
+        Raises ValueError if files changed, or 100 in a row cannot be read.
+        """
+        if self.workers == 0:
+            for pick in picks:
+                images = np.empty((len(pick), *self.shape), np.uint8)
+                for image, place in zip(images, pick.tolist(), strict=True):
+                    image[:] = self._image(place)
+                yield torch.from_numpy(images)
+            return
+        most = max([1, *(len(pick) for pick in picks)])
+        ahead: deque[tuple[slice, list[Future[None]]]] = deque()
+        with (
+            Workers(
+                self.workers, slots=_BATCHES_AHEAD * most, shape=self.shape, fit=self.fit
+            ) as workers,
+            ThreadPoolExecutor(self.workers) as threads,
+        ):
+            try:
+                for number, pick in enumerate(picks):
+                    if len(ahead) == _BATCHES_AHEAD:
+                        yield _collect(workers, *ahead.popleft())
+                    first = number % _BATCHES_AHEAD * most
+                    requests = [
+                        threads.submit(
+                            self._fill, workers, first + start, pick[start:stop].tolist()
+                        )
+                        for start in range(0, len(pick), _FILES_A_REQUEST)
+                        if (stop := start + _FILES_A_REQUEST)
+                    ]
+                    ahead.append((slice(first, first + len(pick)), requests))
+                while ahead:
+                    yield _collect(workers, *ahead.popleft())
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+        """The images of some different places, uint8 [k, c, h, w], all in memory.
+
+        A file already taken does not stand in for an unreadable one, and the first j of k images
+        are those of the first j places. Raises ValueError as `serve`, or if too few are readable.
+        """
+        places = [int(index) for index in indices]
+        images = np.empty((len(places), *self.shape), np.uint8)
+        taken: set[int] = set()
+        for number, (place, image) in enumerate(
+            zip(places, in_threads(self._try, places), strict=True)
+        ):
+            for _ in range(_MAX_UNREADABLE + len(places)):
+                if image is not None and place not in taken:
+                    break
+                place = (place + 1) % len(self)
+                image = None if place in taken else self._try(place)
+            else:
+                raise self._hopeless(place)
+            assert image is not None
+            taken.add(place)
+            images[number] = image
+        return images
+
+    def _try(self, place: int) -> np.ndarray | None:
+        """The image of a place, uint8 [c, h, w]; None, and its name noted, if it is unreadable."""
+        name = self.files.name(place)
+        try:
+            return fitted(self.files.read(place), self.shape, self.fit, name=name)
+        except Changed:
+            raise
+        except (ValueError, OSError):
+            self._met.add(name)
+            return None
+
+    def _image(self, place: int) -> np.ndarray:
+        for _ in range(_MAX_UNREADABLE):
+            image = self._try(place)
+            if image is not None:
+                return image
+            place = (place + 1) % len(self)
+        raise self._hopeless(place)
+
+    def _fill(self, workers: Workers, first_slot: int, places: list[int]) -> None:
+        """Decodes the images of `places` to the slots from `first_slot` on."""
+        open_slots = list(range(len(places)))
+        for _ in range(_MAX_UNREADABLE):
+            items = [
+                (first_slot + slot, self.files.name(places[slot]), self.files.entry(places[slot]))
+                for slot in open_slots
+            ]
+            faults = workers.decode(items)
+            open_slots = [s for s, fault in zip(open_slots, faults, strict=True) if fault]
+            if not open_slots:
+                return
+            for slot in open_slots:
+                self._met.add(self.files.name(places[slot]))
+                places[slot] = (places[slot] + 1) % len(self)
+        raise self._hopeless(places[open_slots[0]])
+
+    def _hopeless(self, place: int) -> ValueError:
+        return ValueError(
+            f"{_MAX_UNREADABLE} files of the pool in a row cannot be read, up to "
+            f"{self.files.entry(place).path}; `fcdd data check` says why"
+        )
+
+
+def _collect(workers: Workers, slots: slice, requests: list[Future[None]]) -> Tensor:
+    for request in requests:
+        request.result()
+    return torch.from_numpy(workers.memory[slots].copy())

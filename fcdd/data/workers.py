@@ -1,0 +1,104 @@
+"""Processes that decode the images of a streamed pool into memory shared with this one.
+
+Processes and not threads: an image takes 2.5 ms of a core, a fifth of it inside the interpreter's
+lock, which would hold up the thread that trains and end at five cores.
+"""
+
+import json
+import mmap
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import astuple
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from fcdd.data.listing import Changed, Entry
+from fcdd.data.worker import PoolFit, Shape
+
+# Passes on the search path of this process: on a cluster it is set by no variable.
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from fcdd.data.worker import main; main(sys.argv[1:])"
+)
+
+
+class Workers:
+    """`num` processes and a memory of `slots` images [slots, c, h, w]; ended by leaving `with`."""
+
+    def __init__(self, num: int, *, slots: int, shape: Shape, fit: PoolFit) -> None:
+        self._file = _memory_file(slots * int(np.prod(shape)))
+        self.memory = np.frombuffer(mmap.mmap(self._file, 0), np.uint8).reshape(-1, *shape)
+        arguments = [str(self._file), *map(str, shape), fit, json.dumps(sys.path)]
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _START, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                pass_fds=(self._file,),
+            )
+            for _ in range(num)
+        ]
+        self._idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
+
+    def decode(self, items: Sequence[tuple[int, str, Entry]]) -> list[str | None]:
+        """Decodes files (slot, name, entry) to their slots; per file None, or why it cannot be.
+
+        Called from as many threads as there are processes. Raises Changed for a file that is not as
+        it was listed, RuntimeError if the process ended.
+        """
+        process = self._idle.get()
+        assert process.stdin and process.stdout
+        request = json.dumps([(slot, name, *astuple(entry)) for slot, name, entry in items])
+        try:
+            process.stdin.write(request + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise RuntimeError(
+                f"a decoding process ended with {process.wait()} at one of "
+                f"{', '.join(name for _, name, _ in items)}; a file may crash Pillow, or the "
+                "memory is short"
+            )
+        self._idle.put(process)
+        faults: list[tuple[str, str] | None] = json.loads(line)
+        for fault in faults:
+            if fault and fault[0] == "changed":
+                raise Changed(fault[1])
+        return [fault[1] if fault else None for fault in faults]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.communicate()
+        os.close(self._file)
+
+
+def _memory_file(num_bytes: int) -> int:
+    """An open file of `num_bytes` that has no name and, on Linux, lies in memory."""
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("fcdd-pool")
+    else:
+        with tempfile.TemporaryFile() as named:
+            file = os.dup(named.fileno())
+    os.ftruncate(file, max(num_bytes, 1))
+    return file
