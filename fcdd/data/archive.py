@@ -48,16 +48,17 @@ class Files:
         return f"{self.prefix}{name} in {self.place}"
 
 
-def open_files(path: Path) -> Files:
-    """The files below the folder `path` or in the tar `path`.
+def open_files(path: Path, *, only: Collection[str] = ()) -> Files:
+    """The files below the folder `path` or in the tar `path`; of a folder, with `only`, those below
+    its folders of these names.
 
-    Raises ValueError for a link that leads out of it, to a folder or to nowhere, for a damaged tar
-    and for what is neither.
+    Raises ValueError for a link that leads out of it, to a folder or to nowhere, for a damaged tar,
+    for what is neither, and for a folder that cannot be listed.
     """
-    if path.is_dir():
-        return Files(path, "", _listing(path.resolve()))
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{path} does not exist; correct --data-root or FCDD_DATA")
+    if path.is_dir():
+        return Files(path, "", _listing(path.resolve(), only))
     return Files(path, "", {name: member.size for name, member in _members(path).items()})
 
 
@@ -108,17 +109,21 @@ def digest(files: Files, names: Collection[str]) -> str:
     return total.hexdigest()
 
 
-def _listing(folder: Path) -> dict[str, int]:
+def _listing(folder: Path, only: Collection[str]) -> dict[str, int]:
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"{error.filename} cannot be listed: {error.strerror}")
+
     sizes: dict[str, int] = {}
-    for parent, children, names in os.walk(folder):
-        children[:] = [child for child in children if _visible(child)]
+    for parent, children, names in os.walk(folder, onerror=refuse):
+        top = Path(parent) == folder and only
+        children[:] = [child for child in children if _visible(child) and (not top or child in top)]
         for child in (Path(parent, child) for child in children):
             if child.is_symlink():
                 raise ValueError(
                     f"{child} is a link to a folder, which is not followed; put the folder itself "
                     "there"
                 )
-        for file in (Path(parent, name) for name in names if _visible(name)):
+        for file in (Path(parent, name) for name in names if _visible(name) and not top):
             if not file.is_symlink() or _leads_inside(file, folder):
                 sizes[file.relative_to(folder).as_posix()] = file.stat().st_size
     return sizes

@@ -75,7 +75,7 @@ def decode_files(
     )
     images = arrays["images"]
     if fit == "cover":
-        images = _ragged(images, arrays["covers"])
+        images = Ragged.from_buffer(images, arrays["covers"], channels=3)
     return Decoded(tuple(names), images, _masks(arrays), arrays["digests"])
 
 
@@ -87,6 +87,24 @@ def refuse_shared(train: Decoded, test: Decoded, files: Files) -> None:
             raise ValueError(
                 f"{files.where(name)} is the same picture as {trained[row.tobytes()]}: a test "
                 "image must not be trained on; delete one of the two"
+            )
+
+
+def check_masks(
+    decoded: Decoded, anomalous: Iterable[bool], masks: Mapping[str, str], files: Files
+) -> None:
+    """Raises ValueError, naming the file of `masks`, for the mask of an anomalous image that marks
+    no pixel and that of a nominal image that does."""
+    for name, defect, bits in zip(decoded.names, anomalous, decoded.masks.packed, strict=True):
+        if defect and bits is None:
+            raise ValueError(
+                f"{files.where(masks[name])} marks no pixel, but its image is anomalous; mark the "
+                "anomaly, or move the image to the nominal ones"
+            )
+        if bits is not None and not defect:
+            raise ValueError(
+                f"{files.where(masks[name])} marks pixels of a nominal image; delete it, or move "
+                "the image to the anomalous ones"
             )
 
 
@@ -181,12 +199,6 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
         finally:
             for future in ahead:
                 future.cancel()
-
-
-def _ragged(pixels: np.ndarray, sizes: np.ndarray) -> Ragged:
-    ends = np.cumsum(3 * sizes.prod(axis=1))
-    h, w = sizes.min(axis=0).tolist()
-    return Ragged(pixels, np.concatenate([[0], ends[:-1]]), sizes, 3, (h, w))
 
 
 def _masks(arrays: Arrays) -> Masks:

@@ -101,20 +101,6 @@ def _masks(files: Files, test: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     return masks
 
 
-def check_masks(files: Files, layout: Layout, masks: Masks) -> None:
-    """Raises ValueError for a defective image whose mask is empty, a nominal one whose is not."""
-    for name, defect, bits in zip(layout.test, layout.defects, masks.packed, strict=True):
-        if (defect == NOMINAL) != (bits is None):
-            mask = files.where(layout.masks[name])
-            raise ValueError(
-                f"{mask} marks no pixel, but its image is defective; mark the defect, or move the "
-                f"image to test/{NOMINAL}/"
-                if bits is None
-                else f"{mask} marks pixels of a nominal image; delete it, or move the image to the "
-                "folder of its defect"
-            )
-
-
 def layout_images(
     train: np.ndarray,
     test: np.ndarray,

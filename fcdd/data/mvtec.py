@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from fcdd.config import Data
 from fcdd.data.archive import TAR_SUFFIXES, Files, below, open_files
-from fcdd.data.decoding import Fit, decode_files, refuse_shared
+from fcdd.data.decoding import Fit, check_masks, decode_files, refuse_shared
 from fcdd.data.files import data_root
-from fcdd.data.layout import Layout, check_masks, layout_images, layout_of
+from fcdd.data.layout import NOMINAL, Layout, layout_images, layout_of
 from fcdd.data.task import Images
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def load(data: Data, root: Path | None, *, cache: Path | None = None) -> Images:
         )
     )
     refuse_shared(train, test, files)
-    check_masks(files, layout, test.masks)
+    check_masks(test, [defect != NOMINAL for defect in layout.defects], layout.masks, files)
     return layout_images(
         train.array,
         test.array,
@@ -98,7 +98,7 @@ def find_class(root: Path, data: Data) -> Files:
     if root.is_dir():
         for folder in (root / f for f in _FOLDERS[data.name]):
             if (folder / name / "train").is_dir():
-                return open_files(folder / name)
+                return below(open_files(folder, only=(name,)), name)
             there.update(path.parent.name for path in folder.glob("*/train"))
     found = []
     for tar in _tars(root, data.name):
