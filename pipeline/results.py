@@ -10,6 +10,7 @@ All that reports see of the project. Of it, it imports `pipeline.schema`, `pipel
     DIR/curves/<key>.parquet    per epoch: loss, learning rate, test AUROC where asked for
     DIR/pixels/<key>.parquet    histograms from which pixel AUROC, AP and PRO follow
     DIR/heatmaps/<key>.npz      float16 heatmaps of a fixed subset of the test images
+    DIR/running/<key>.json      heartbeat of a run that a worker is at (`pipeline.running`)
     DIR/failures/<key>.txt      the traceback of a run that failed
 """
 

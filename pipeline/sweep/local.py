@@ -8,23 +8,20 @@ import logging
 import queue
 import tempfile
 import threading
-import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import ray
 from ray import tune
 
 from fcdd.config import Run
 from fcdd.data.task import Images, Pool
-from fcdd.training import Epoch
-from pipeline import results
 from pipeline.benchmark import Resources
-from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
+from pipeline.sweep.events import Event, Failed, Finished
+from pipeline.sweep.reporter import Reporter
+from pipeline.sweep.worker import Surroundings as Surroundings
+from pipeline.sweep.worker import execute_config
 
-_REPORT_SECONDS = 2.0  # a report costs the driver some 10 ms; MLflow wants groups of epochs
 _MAX_FAILURES = 1  # a lost worker is replaced once; a run that raised is not tried again
 
 
@@ -36,18 +33,6 @@ class Planned:
     run: Run
     images: str
     pool: str | None
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all runs of a sweep share, beside their data: none of it decides a result.
-
-    `out` is the output folder, `weights` the file of pretrained weights."""
-
-    out: Path
-    device: str
-    commit: dict[str, Any]
-    weights: Path | None = None
 
 
 def sweep(
@@ -85,7 +70,7 @@ def _sweep(
     events: "queue.Queue[Event | BaseException | None]",
 ) -> Iterator[Event]:
     trainable = tune.with_parameters(
-        _execute, images=dict(images), pools=dict(pools), surroundings=surroundings
+        execute_config, images=dict(images), pools=dict(pools), surroundings=surroundings
     )
     device = surroundings.device
     gpus = 1 / resources.runs_per_gpu if device == "cuda" else 0
@@ -116,7 +101,7 @@ def _sweep(
             run_config=tune.RunConfig(
                 storage_path=storage,
                 verbose=0,
-                callbacks=[_Reporter(events)],
+                callbacks=[Reporter(events, surroundings.out)],
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
             ),
         )
@@ -139,75 +124,3 @@ def _sweep(
             yield event
         for key in sorted(open_keys):
             yield Failed(key, "the run ended without a row and without an error")
-
-
-def _execute(
-    config: dict[str, Any],
-    *,
-    images: dict[str, Images],
-    pools: dict[str, Pool],
-    surroundings: Surroundings,
-) -> None:
-    import torch
-
-    from pipeline.trial import Trial, execute
-
-    one = config["trial"]
-    key, folder = one["key"], surroundings.out
-    failure = results.failure_path(folder, key)
-    if failure.exists():  # Tune tries again what raised, but the same Run raises the same error
-        raise RuntimeError(f"this run failed before: {failure}")
-    waiting: list[dict[str, Any]] = []
-    told = time.monotonic()
-
-    def report(epoch: Epoch) -> None:
-        nonlocal told
-        waiting.append(asdict(epoch))
-        if time.monotonic() - told > _REPORT_SECONDS:
-            tune.report({"key": key, "epochs": list(waiting)})
-            waiting.clear()
-            told = time.monotonic()
-
-    row = execute(
-        Trial(
-            key,
-            Run.model_validate_json(one["run"]),
-            images[one["images"]],
-            pools[one["pool"]] if one["pool"] else None,
-            surroundings.weights,
-        ),
-        out=folder,
-        device=torch.device(surroundings.device),
-        commit=surroundings.commit,
-        report=report,
-    )
-    tune.report({"key": key, "epochs": list(waiting), "row": row})
-
-
-class _Reporter(tune.Callback):
-    """Turns what Tune observes into events."""
-
-    def __init__(self, events: "queue.Queue[Event | BaseException | None]") -> None:
-        self._events = events
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks for a restore that we never make
-
-    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._events.put(Started(trial.config["trial"]["key"]))
-
-    def on_trial_result(
-        self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
-    ) -> None:
-        if result.get("epochs"):
-            self._events.put(Progressed(result["key"], result["epochs"]))
-        if result.get("row"):
-            self._events.put(Finished(result["key"], result["row"]))
-
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._events.put(Failed(trial.config["trial"]["key"], _reason(trial)))
-
-
-def _reason(trial: Any) -> str:
-    lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "its worker was lost"

@@ -88,15 +88,18 @@ class Store:
             if child.info.status == "FINISHED":
                 finished.add(child.data.tags["key"])
             elif child.data.tags["key"] not in self._children:
-                if child.info.status == "RUNNING":
-                    self._client.set_terminated(child.info.run_id, "KILLED")
-                self._client.delete_run(child.info.run_id)
+                self._discard(child.info.run_id)
         return finished
 
+    def _discard(self, child: str) -> None:
+        self._client.set_terminated(child, "KILLED")  # no child stays RUNNING, even a deleted one
+        self._client.delete_run(child)
+
     def start(self, key: str, fields: Mapping[str, Any], class_name: str) -> None:
-        """Opens the child of run `key`; `fields` are its dotted Run fields."""
+        """Opens the child of run `key`; `fields` are its dotted Run fields. A child that is open
+        already is discarded: its worker was lost and the run begins anew."""
         if key in self._children:
-            return
+            self._discard(self._children.pop(key))
         tags = {
             _PARENT: self._parent,
             "role": "run",

@@ -1,0 +1,82 @@
+"""From what Tune observes to events, and to the failure file of a run whose worker was lost."""
+
+import logging
+import queue
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.exceptions import RayTaskError
+
+from pipeline import results, running
+from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter(tune.Callback):
+    """Puts the events of a sweep into `events`; `out` is the output folder."""
+
+    def __init__(self, events: "queue.Queue[Event | BaseException | None]", out: Path) -> None:
+        self._events, self._out = events, out
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore that we never make
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._events.put(Started(_key(trial)))
+
+    def on_trial_result(
+        self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
+    ) -> None:
+        if result.get("epochs"):
+            self._events.put(Progressed(result["key"], result["epochs"]))
+        if result.get("row"):
+            self._events.put(Finished(result["key"], result["row"]))
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if _lost(trial):
+            logger.warning(
+                "run %s lost its worker (%s); it begins anew", _key(trial), _last_line(trial)
+            )
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        key = _key(trial)
+        if key in results.row_keys(self._out):  # lost between writing its row and telling so
+            self._events.put(Finished(key, results.read_row(self._out, key)))
+            return
+        if not results.failure_path(self._out, key).exists():
+            _write_failure(self._out, key, trial)
+        running.end(self._out, key)
+        self._events.put(Failed(key, _last_line(trial)))
+
+
+def _key(trial: Any) -> str:
+    return trial.config["trial"]["key"]
+
+
+def _lost(trial: Any) -> bool:
+    """Whether the worker ended without raising: killed, out of memory, or with its machine."""
+    return not isinstance(trial.get_pickled_error(), RayTaskError)
+
+
+def _write_failure(out: Path, key: str, trial: Any) -> None:
+    cause = "an error outside of the run; Ray's account of it follows"
+    if _lost(trial):
+        cause = (
+            f"the worker process was lost, {trial.num_failures} times in a row: killed, out of "
+            "memory, or its machine vanished. It left no traceback; Ray's account of it follows"
+        )
+    beat = running.read(out).get(key)
+    seen = f"last heartbeat: {beat}\n" if beat else ""
+    results.write_text(
+        results.failure_path(out, key),
+        f"run {key} failed: {cause}.\n"
+        "To try again: the same `fcdd run` command with --retry-failed.\n"
+        f"{seen}\n{trial.get_error()}\n",
+    )
+
+
+def _last_line(trial: Any) -> str:
+    lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "its worker was lost"
