@@ -1,56 +1,109 @@
 """Preprocessing and augmentation of whole batches on their device (docs/method.md section 4)."""
 
+from typing import assert_never
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fcdd.catalog import DataName, Preprocessing
+from fcdd.catalog import WITH_DEFECTS, DataName, Preprocessing
+from fcdd.config import Data
 from fcdd.data.constants import Normalisation, contrast_normalise
+from fcdd.data.randomness import Streams
+from fcdd.data.watermark import Mark, marked
 
+_SMALL: tuple[DataName, ...] = ("digits", "fmnist", "cifar10")
 # ColorJitter strength, padding of the random crop in pixels, standard deviation of the added noise.
 _AUG1: dict[DataName, tuple[float, int, float]] = {
     "digits": (0.1, 3, 0.01),  # as Fashion-MNIST
     "fmnist": (0.1, 3, 0.01),
     "cifar10": (0.01, 4, 0.001),
+    "imagenet30": (0.01, 0, 0.001),  # these three are cropped in fcdd.data.geometry
+    "custom": (0.01, 0, 0.001),
+    "pascal_voc": (0.01, 0, 0.001),
 }
 _LCNAUG1_PADDING_PX = 2
+# MVTec-AD: strengths of brightness, contrast, saturation and hue, one of the two by a coin.
+_STRONG, _WEAK = (0.04, 0.04, 0.04, 0.04), (0.005, 0.0005, 0.0005, 0.0005)
+_RELATIVE_NOISE_STD = 0.1  # of the standard deviation of the image
+_BLACK_BORDER_PX = 6  # int(0.5 * (1 - 0.6) * 32): three fifths of a CIFAR-10 image in the middle
 
 
 def prepare_test(images: Tensor, preprocessing: Preprocessing, constants: Normalisation) -> Tensor:
-    """Network input [b, c, h, w] float32 of uint8 `images`, without augmentation."""
+    """Network input [b, c, h, w] float32 of uint8 `images` at its size, without augmentation."""
     unit = images.float() / 255
     match preprocessing:
         case "lcn" | "lcnaug1":
             return _local(unit, constants)
-        case "none" | "aug1":
+        case "none" | "aug1" | "aug1_blackcenter" | "aug1_blackcenter_inverted":
             return _standardise(unit, constants)
-        case _:
-            raise ValueError(f"preprocessing {preprocessing!r} is not made yet")
+        case unknown:
+            assert_never(unknown)
 
 
 def prepare_train(
     images: Tensor,
-    preprocessing: Preprocessing,
+    data: Data,
     constants: Normalisation,
     *,
-    data: DataName,
-    stream: torch.Generator,
+    streams: Streams,
+    mark: Mark | None = None,
 ) -> Tensor:
-    """Network input [b, c, h, w] float32 of uint8 `images`, augmented from `stream`."""
-    match preprocessing:
-        case "lcn" | "none":
-            return prepare_test(images, preprocessing, constants)
-        case "lcnaug1":
-            cropped = crop_and_flip(images, padding_px=_LCNAUG1_PADDING_PX, stream=stream)
-            return _local(cropped.float() / 255, constants)
-        case "aug1":
-            strength, padding_px, noise_std = _AUG1[data]
-            unit = jitter(images.float() / 255, strength=strength, stream=stream)
-            unit = crop_and_flip(unit, padding_px=padding_px, stream=stream)
-            noise = torch.randn(unit.shape, generator=stream, device=unit.device)
-            return _standardise(unit + noise_std * noise, constants)
-        case _:
-            raise ValueError(f"preprocessing {preprocessing!r} is not made yet")
+    """Network input [b, c, h, w] float32 of uint8 `images` at its size, augmented from `streams`.
+
+    Digits, Fashion-MNIST, CIFAR-10: jitter (aug1), random crop with padding, flip, noise (aug1).
+    MVTec-AD, its layout, textures: jitter of one of two strengths, noise by a coin, clamped to
+    [0, 1]. ImageNet-30, custom data, Pascal VOC: jitter, noise. The normalisation comes last. All
+    but the small images are cropped and flipped before, in `fcdd.data.geometry`; the published code
+    jitters first. `mark` is stamped after crop and flip, so it is where a test image has it.
+    """
+    if data.preprocessing in ("none", "lcn"):
+        return prepare_test(marked(images, mark), data.preprocessing, constants)
+    if data.name in _SMALL:
+        unit = _small(images, data, streams, mark)
+    elif data.name in WITH_DEFECTS:
+        unit = _shaken(marked(images, mark), streams)
+    else:
+        strength, _, noise_std = _AUG1[data.name]
+        unit = marked(images, mark).float() / 255
+        unit = jitter(unit, strengths=torch.full((4,), strength), streams=streams)
+        unit = _noisy(unit, noise_std, streams)
+    if data.preprocessing == "lcnaug1":
+        return _local(unit, constants)
+    return _standardise(unit, constants)
+
+
+def _small(images: Tensor, data: Data, streams: Streams, mark: Mark | None) -> Tensor:
+    """Images of 28 and 32 px in [0, 1], augmented."""
+    if data.preprocessing == "lcnaug1":
+        images = crop_and_flip(images, padding_px=_LCNAUG1_PADDING_PX, stream=streams.device)
+        return marked(images, mark).float() / 255
+    strength, padding_px, noise_std = _AUG1[data.name]
+    unit = jitter(images.float() / 255, strengths=torch.full((4,), strength), streams=streams)
+    unit = crop_and_flip(unit, padding_px=padding_px, stream=streams.device)
+    unit = _noisy(marked(unit, mark), noise_std, streams)
+    if data.preprocessing == "aug1":
+        return unit
+    centre = torch.zeros(unit.shape[-2:], dtype=torch.bool, device=unit.device)
+    edge = _BLACK_BORDER_PX
+    centre[edge:-edge, edge:-edge] = True
+    black = centre if data.preprocessing == "aug1_blackcenter" else ~centre
+    return unit.masked_fill(black, 0)
+
+
+def _shaken(images: Tensor, streams: Streams) -> Tensor:
+    """uint8 images as MVTec-AD's are augmented, in [0, 1]."""
+    coins = torch.rand((2, len(images), 1), generator=streams.device, device=images.device) < 0.5
+    strong, weak = (torch.tensor(s, device=images.device) for s in (_STRONG, _WEAK))
+    strengths = torch.where(coins[0], strong, weak)  # [b, 4]
+    unit = jitter(images.float() / 255, strengths=strengths, streams=streams)
+    std = unit.std(dim=(1, 2, 3), keepdim=True) * coins[1, :, :, None, None]
+    return _noisy(unit, _RELATIVE_NOISE_STD * std, streams).clamp_(0, 1)
+
+
+def _noisy(unit: Tensor, std: Tensor | float, streams: Streams) -> Tensor:
+    noise = torch.randn(unit.shape, generator=streams.device, device=unit.device)
+    return unit + std * noise
 
 
 def _local(unit: Tensor, constants: Normalisation) -> Tensor:
@@ -84,14 +137,15 @@ def crop_and_flip(images: Tensor, *, padding_px: int, stream: torch.Generator) -
     return padded.flatten(2).gather(2, place).view(b, c, h, w)
 
 
-def jitter(unit: Tensor, *, strength: float, stream: torch.Generator) -> Tensor:
+def jitter(unit: Tensor, *, strengths: Tensor, streams: Streams) -> Tensor:
     """Images [b, c, h, w] in [0, 1] with brightness, contrast, saturation and hue each changed by
-    up to `strength`, a factor per image, in an order drawn once per batch. Gray images keep hue and
-    saturation."""
-    order = torch.randperm(4, generator=stream, device=unit.device).tolist()
-    for step in order:
-        draw = torch.rand((len(unit), 1, 1, 1), generator=stream, device=unit.device) * 2 - 1
-        factor = 1 + strength * draw
+    up to its strength ([4], or [b, 4]), a factor per image, in an order drawn once per batch. Gray
+    images keep hue and saturation."""
+    limits = strengths.to(unit.device).expand(len(unit), 4)[:, :, None, None, None]
+    for step in torch.randperm(4, generator=streams.host).tolist():
+        draw = torch.rand((len(unit), 1, 1, 1), generator=streams.device, device=unit.device)
+        change = limits[:, step] * (draw * 2 - 1)
+        factor = 1 + change
         if step == 0:
             unit = _blend(unit, torch.zeros_like(unit), factor)
         elif step == 1:
@@ -99,7 +153,7 @@ def jitter(unit: Tensor, *, strength: float, stream: torch.Generator) -> Tensor:
         elif step == 2 and unit.shape[1] == 3:
             unit = _blend(unit, _gray(unit), factor)
         elif step == 3 and unit.shape[1] == 3:
-            unit = shift_hue(unit, strength * draw)
+            unit = shift_hue(unit, change)
     return unit
 
 

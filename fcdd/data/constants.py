@@ -1,11 +1,16 @@
 """How a class's images are scaled: published constants, or computed from its nominal images."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from fcdd.config import Run
+from fcdd.data.mvtec_constants import MVTEC
+from fcdd.data.ragged import Ragged
 
 # Per nominal class: (LCN minimum, LCN maximum, mean, standard deviation); docs/method.md section 4.
 _FMNIST = (
@@ -94,9 +99,17 @@ _CIFAR10 = (
 )
 
 
+# ImageNet-1k, for ImageNet-30; Pascal VOC 2007. No LCN is defined for them.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_PASCAL_VOC = ((0.4469, 0.4227, 0.3906), (0.2691, 0.2659, 0.2789))
+
+_CHUNK_VALUES = 1 << 22  # of images in float64 at once: 34 MB
+
+
 @dataclass(frozen=True)
 class Normalisation:
-    """Constants of the nominal class per channel [c]; images in [0, 1] for mean and std."""
+    """Constants of the nominal class per channel [c]; images in [0, 1] for mean and std. 0 and 1
+    are the LCN extremes of data sets that have no LCN."""
 
     lcn_min: tuple[float, ...]
     lcn_max: tuple[float, ...]
@@ -104,17 +117,27 @@ class Normalisation:
     std: tuple[float, ...]
 
 
-def normalisation(run: Run, nominal: Tensor) -> Normalisation:
-    """The constants of the run's nominal class: the published ones for Fashion-MNIST and CIFAR-10,
-    else computed from `nominal` (uint8 [n, c, h, w], the training images). Raises ValueError for
-    images without contrast."""
+def normalisation(run: Run, nominal: Tensor | Ragged) -> Normalisation:
+    """The constants of the run's nominal class: the published ones where there are any, else
+    (digits, textures, the layout of MVTec-AD, custom) computed from `nominal`, the training images
+    as they are stored. The published code computes those of custom data from images squashed to
+    the network's size. Raises ValueError for images without contrast."""
+    number = run.data.normal_class
     match run.data.name:
         case "fmnist":
-            return _published(_FMNIST[run.data.normal_class])
+            return _published(_FMNIST[number])
         case "cifar10":
-            return _published(_CIFAR10[run.data.normal_class])
-        case _:
+            return _published(_CIFAR10[number])
+        case "mvtec":
+            return Normalisation(*MVTEC[number])
+        case "imagenet30":
+            return Normalisation((0.0,) * 3, (1.0,) * 3, *_IMAGENET)
+        case "pascal_voc":
+            return Normalisation((0.0,) * 3, (1.0,) * 3, *_PASCAL_VOC)
+        case "digits" | "textures" | "mvtec_layout" | "custom":
             return compute_normalisation(nominal)
+        case unknown:
+            assert_never(unknown)
 
 
 def _published(
@@ -124,24 +147,52 @@ def _published(
     return Normalisation((low,) * len(mean), (high,) * len(mean), mean, std)
 
 
-def compute_normalisation(nominal: Tensor) -> Normalisation:
-    """Constants over all pixels of `nominal` (uint8 [n, c, h, w]): extremes after contrast
-    normalisation, mean and unbiased standard deviation in [0, 1]."""
-    images = nominal.cpu().double() / 255
-    pixels = images.transpose(0, 1).flatten(1)  # [c, n*h*w]
-    std = pixels.std(dim=1)
-    if bool((std == 0).any()):
+def compute_normalisation(nominal: Tensor | Ragged) -> Normalisation:
+    """Constants over all pixels of the uint8 images `nominal`: extremes after contrast
+    normalisation, mean and unbiased standard deviation in [0, 1]. Sums are of whole numbers, so
+    exact; memory does not grow with the number of images."""
+    num_channels = nominal.channels if isinstance(nominal, Ragged) else nominal.shape[1]
+    count, lows, highs = 0, [], []
+    sums = torch.zeros((2, num_channels), dtype=torch.int64)
+    for images in _chunks(nominal):
+        # float64 holds these sums of at most 2^22 squares of bytes exactly.
+        levels = images.double()
+        for power in (1, 2):
+            sums[power - 1] += levels.pow(power).sum(dim=(0, 2, 3)).long()
+        count += images[:, 0].numel()
+        local = contrast_normalise(levels.div_(255))
+        lows.append(local.amin(dim=(0, 2, 3)))
+        highs.append(local.amax(dim=(0, 2, 3)))
+    means, stds = zip(*(_moments(count, *pair) for pair in sums.T.tolist()), strict=True)
+    if 0 in stds:
         raise ValueError(
             f"the {len(nominal)} nominal training images have a constant channel, so they cannot "
             "be normalised; check the files of this class"
         )
-    local = contrast_normalise(images).transpose(0, 1).flatten(1)
     return Normalisation(
-        lcn_min=tuple(local.amin(1).tolist()),
-        lcn_max=tuple(local.amax(1).tolist()),
-        mean=tuple(pixels.mean(1).tolist()),
-        std=tuple(std.tolist()),
+        lcn_min=tuple(torch.stack(lows).amin(0).tolist()),
+        lcn_max=tuple(torch.stack(highs).amax(0).tolist()),
+        mean=means,
+        std=stds,
     )
+
+
+def _moments(count: int, total: int, squares: int) -> tuple[float, float]:
+    """Mean and unbiased standard deviation in [0, 1] of `count` bytes with these sums."""
+    deviation = count * squares - total * total  # exact, of any size
+    return total / count / 255, math.sqrt(deviation / (count * max(1, count - 1))) / 255
+
+
+def _chunks(nominal: Tensor | Ragged) -> Iterator[Tensor]:
+    """uint8 [k, c, h, w] on the host, of at most _CHUNK_VALUES; `Ragged` ones one at a time."""
+    if isinstance(nominal, Ragged):
+        host = nominal.to("cpu")
+        for index in range(len(host)):
+            yield torch.as_tensor(host[index])[None]
+        return
+    step = max(1, _CHUNK_VALUES // max(1, nominal[:1].numel()))
+    for part in nominal.split(step):
+        yield part.cpu()
 
 
 def contrast_normalise(images: Tensor) -> Tensor:
