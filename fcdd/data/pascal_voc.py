@@ -38,7 +38,7 @@ def load(data: Data, root: Path | None, *, cache: Path | None = None) -> Images:
     train_images, test_images = (
         decode_files(
             files,
-            part,
+            _present(files, part),
             masks={},
             size=data.raw_size,
             fit="squash",
@@ -78,21 +78,22 @@ def _find(root: Path) -> Files:
 def _horses(files: Files, split: str) -> list[tuple[str, bool]]:
     """The images of a split in its order, and whether each has a horse."""
     listed = f"ImageSets/Main/{split}.txt"
-    contents = dict(_contents(files, [listed]))
+    contents = dict(read(files, _present(files, [listed])))
     ids = contents[listed].decode("ascii", "replace").split()
     notes = {f"Annotations/{i}.xml": i for i in ids}
     has_horse = {
         notes[name]: "horse" in object_names(content, name=files.where(name))
-        for name, content in _contents(files, list(notes))
+        for name, content in read(files, _present(files, list(notes)))
     }
     return [(i, has_horse[i]) for i in ids]
 
 
-def _contents(files: Files, names: Sequence[str]) -> list[tuple[str, bytes]]:
+def _present(files: Files, names: Sequence[str]) -> Sequence[str]:
+    """`names`. Raises ValueError if one of them is not among the files."""
     if lacking := [name for name in names if name not in files.sizes]:
         shown = ", ".join(files.where(name) for name in lacking[:3])
         raise ValueError(f"{len(lacking)} files of VOC 2007 are missing: {shown}; unpack it again")
-    return list(read(files, names))
+    return names
 
 
 def object_names(content: bytes, *, name: str = "annotation") -> set[str]:

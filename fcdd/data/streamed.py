@@ -1,7 +1,7 @@
 """A pool of outliers that stays on disk: decoded while training goes on, in bounded memory."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -46,7 +46,7 @@ class Streamed:
         """The same pool with nothing met yet: each run counts its own unreadable files."""
         return replace(self, _met=set())
 
-    def serve(self, picks: Sequence[Tensor]) -> Iterator[Tensor]:
+    def serve(self, picks: Sequence[Tensor]) -> Generator[Tensor, None, None]:
         """Yields for each int64 [k] of `picks` the images of these places, uint8 [k, c, h, w].
 
         Two batches are decoded ahead, whatever the number of picks; memory is that of three.

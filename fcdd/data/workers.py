@@ -64,13 +64,14 @@ class Workers:
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
+        finally:
+            self._idle.put(process)  # a dead one too: the next to get it must not wait for another
         if not line:
             raise RuntimeError(
                 f"a decoding process ended with {process.wait()} at one of "
                 f"{', '.join(name for _, name, _ in items)}; a file may crash Pillow, or the "
                 "memory is short"
             )
-        self._idle.put(process)
         faults: list[tuple[str, str] | None] = json.loads(line)
         for fault in faults:
             if fault and fault[0] == "changed":
