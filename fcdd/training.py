@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import assert_never
 
 import torch
+from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
+from fcdd import objectives
 from fcdd.config import Run
 from fcdd.data.batches import batches
 from fcdd.data.task import Task
-from fcdd.evaluation import evaluate
-from fcdd.losses import anomaly_map, fcdd_loss
+from fcdd.evaluation import image_scores
+from fcdd.heatmaps import Spread
+from fcdd.metrics import auroc
 from fcdd.nets.build import build
-from fcdd.nets.small import SmallFCDD
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Epoch:
 class Fit:
     """A trained net, its epochs, and the seconds spent training (without test curves)."""
 
-    net: SmallFCDD
+    net: nn.Module
     epochs: list[Epoch] = field(default_factory=list)
     train_seconds: float = 0.0
 
@@ -56,35 +58,50 @@ def fit(
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = make_optimizer(run, net)
     schedule = make_schedule(run, optimizer)
+    upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
     epochs: list[Epoch] = []
     train_seconds = 0.0
     for number in range(1, run.training.epochs + 1):
         started = time.perf_counter()
         lr = schedule.get_last_lr()[0]
-        train_loss = train_epoch(run, task, net, optimizer, epoch=number)
+        train_loss = train_epoch(
+            run, task, net=net, optimizer=optimizer, epoch=number, upsampling=upsampling
+        )
         schedule.step()
         train_seconds += time.perf_counter() - started
         every = run.evaluation.test_every
-        tested = every > 0 and number % every == 0
-        test_auroc = evaluate(run, net, task).image_auroc if tested else None
+        test_auroc = None
+        if every > 0 and number % every == 0:
+            scores = image_scores(run, net, task.test_images, task=task)
+            test_auroc = auroc(task.test_labels, scores)
         epochs.append(Epoch(number, train_loss, float(lr), test_auroc))
         report(epochs[-1])
     return Fit(net, epochs, train_seconds)
 
 
-def train_epoch(run: Run, task: Task, net: SmallFCDD, optimizer: Optimizer, *, epoch: int) -> float:
-    """One pass over the nominal images; returns the mean loss per image. Waits for the device once,
-    at the end."""
+def train_epoch(
+    run: Run,
+    task: Task,
+    *,
+    net: nn.Module,
+    optimizer: Optimizer,
+    epoch: int,
+    upsampling: Spread | None = None,
+) -> float:
+    """One epoch; returns the mean loss per image. Waits for the device once, at the end.
+
+    `upsampling` is the run's spread of anomaly maps, which the pixel-level loss needs.
+    """
     net.train()
     losses, sizes = [], []
-    for images, labels in batches(run, task, epoch=epoch):
-        maps = anomaly_map(net(images.contiguous(memory_format=torch.channels_last)))
-        loss = fcdd_loss(maps, labels, one_label_batches=run.objective.one_label_batches)
+    for batch in batches(run, task, epoch=epoch):
+        outputs = net(batch.inputs.contiguous(memory_format=torch.channels_last))
+        loss = objectives.loss(run, outputs, batch=batch, upsampling=upsampling)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
-        sizes.append(len(images))
+        sizes.append(len(batch.inputs))
     values = torch.stack(losses).double().cpu()
     if not bool(values.isfinite().all()):
         step = int((~values.isfinite()).nonzero()[0]) + 1
@@ -96,8 +113,12 @@ def train_epoch(run: Run, task: Task, net: SmallFCDD, optimizer: Optimizer, *, e
     return float((values * weights).sum() / weights.sum())
 
 
-def make_optimizer(run: Run, net: SmallFCDD) -> Optimizer:
-    """SGD with Nesterov momentum 0.9, or Adam with L2 weight decay, on all parameters."""
+def make_optimizer(run: Run, net: nn.Module) -> Optimizer:
+    """SGD with Nesterov momentum 0.9, or Adam with L2 weight decay, on all parameters.
+
+    Frozen ones are among them, as published: without a gradient neither optimiser moves them, and
+    weight decay does not either.
+    """
     lr, weight_decay = run.training.lr, run.training.weight_decay
     match run.training.optimizer:
         case "sgd":  # Liznerski et al. 2021, App. D
