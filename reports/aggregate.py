@@ -1,222 +1,188 @@
-"""From rows to the cells of a table: mean, sample standard deviation and n over seeds."""
+"""From rows to the cells of a table: mean, sample standard deviation, n and interval over seeds."""
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import results
+import numpy as np
 
-_RUN = results.SCHEMA.names[
-    results.SCHEMA.names.index("data.name") : results.SCHEMA.names.index("class_name")
-]
-# Fields that a per-class table goes over; all others must be equal within one table.
-_OVER = ("data.normal_class", "seed", "threads")
-_SETTING = [name for name in _RUN if name not in _OVER]
-_NAMED = 10  # runs that an error names before it counts
-METRICS = {"image_auroc": "AUROC", "image_ap": "AP"}
+from reports.intervals import RESAMPLING, Interval, Resampling, interval, intervals
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The values of one nominal class by seed, seeds rising."""
+
+    number: int
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean, sample standard deviation (ddof 1; None below two values), n, and the runs' keys."""
+    """Mean, sample standard deviation (ddof 1; None below two values), n and 95 % interval (None
+    likewise), with the runs' keys and the values behind it.
+
+    Of a mean over classes, `n` counts the seeds that all classes have; `std` is over those seeds'
+    means over classes; `samples` holds one sample per class.
+    """
 
     mean: float
     std: float | None
     n: int
+    interval: Interval | None
     keys: tuple[str, ...]
+    samples: tuple[Sample, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One setting: a cell per class (None = no run) and the mean over classes.
+    """Cells by row and column (None = no run). With `mean_row` the last row, with `mean_column` the
+    last column is the mean over classes.
 
-    The mean row's spread is that over seeds of the class mean, its n the number of complete seeds.
+    `axes`: the fields along rows and columns. `common` holds the fields equal in all runs,
+    `settings` by row or column the fields that differ, `bold` places (row, column).
     """
 
+    stem: str
     metric: str
-    setting: Mapping[str, Any]
-    classes: tuple[str, ...]
-    cells: tuple[Cell | None, ...]
-    mean: Cell | None
+    data: str
+    title: str
+    axes: tuple[str, str]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Cell | None, ...], ...]
+    mean_row: bool
+    mean_column: bool
+    bold: frozenset[tuple[int, int]]
+    notes: tuple[str, ...]
+    common: Mapping[str, Any]
+    settings: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, tuple[str, ...]]
 
-
-def summarise(values: Mapping[str, float]) -> Cell:
-    """The cell of values by run key."""
-    numbers = list(values.values())
-    return Cell(
-        mean=statistics.fmean(numbers),
-        std=statistics.stdev(numbers) if len(numbers) > 1 else None,
-        n=len(numbers),
-        keys=tuple(values),
-    )
+    def present(self) -> list[tuple[int, int, Cell]]:
+        """(row, column, cell) of every cell that has a run."""
+        return [
+            (row, column, cell)
+            for row, cells in enumerate(self.cells)
+            for column, cell in enumerate(cells)
+            if cell is not None
+        ]
 
 
-def per_class(
-    folders: Iterable[Path], *, metric: str = "image_auroc", allow_missing: bool = False
-) -> list[Table]:
-    """One table per setting found in the output folders, in the order of their settings.
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference of two cells with its interval (None below two seeds); `n` seeds, `paired` by
+    class and seed or not (no common seeds)."""
 
-    Raises ValueError for missing (unless allowed), duplicate or contradictory rows, for a metric
-    that is absent or NaN, and for folders without rows; each is named.
-    """
-    folders = list(folders)
-    rows = _read(folders)
-    planned = _planned(folders)
-    _refuse_missing(planned, {row["key"] for row in rows}, allow_missing=allow_missing)
-    if metric not in METRICS:
-        raise ValueError(f"no metric {metric!r}; known: {', '.join(METRICS)}")
-    for row in rows:
-        value = row[metric]
-        if value is None or not math.isfinite(value):
-            raise ValueError(
-                f"{metric} of {_describe(row)} ({row['key']}) is {value}; "
-                "delete its row and run it again"
-            )
-    settings: dict[tuple, list[dict[str, Any]]] = {}
-    for row in rows:
-        settings.setdefault(_setting(row), []).append(row)
-    expected: dict[tuple, set[int]] = {}
-    for run in planned.values():
-        expected.setdefault(_setting(run), set()).add(run["data.normal_class"])
-    return [
-        _table(setting, settings.get(setting, []), metric, expected.get(setting, set()))
-        for setting in sorted({*settings, *expected}, key=repr)
-    ]
+    mean: float
+    interval: Interval | None
+    n: int
+    paired: bool
 
 
-def _read(folders: list[Path]) -> list[dict[str, Any]]:
-    seen: dict[str, Path] = {}
-    rows: list[dict[str, Any]] = []
-    for folder in folders:
-        found = results.read_rows([folder])
-        if not found:
-            raise ValueError(f"no rows in {folder}; run a benchmark there first: fcdd run")
-        for row in found:
-            if row["key"] in seen:
-                raise ValueError(
-                    f"run {row['key']} ({_describe(row)}) stands in {seen[row['key']]} and in "
-                    f"{folder}; report one of the two folders or remove one row"
-                )
-            seen[row["key"]] = folder
-            rows.append(row)
-    return rows
-
-
-def _planned(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    planned = {}
-    for folder in folders:
-        plan = results.read_plan(folder)
-        if not plan:
-            raise ValueError(
-                f"{folder} has no plan.json, so missing runs would not be noticed; "
-                "run the same `fcdd run` again, which writes it"
-            )
-        for key, entry in plan.items():
-            flat: dict[str, Any] = {}
-            for name, value in entry["run"].items():
-                if isinstance(value, dict):
-                    flat.update({f"{name}.{inner}": v for inner, v in value.items()})
-                else:
-                    flat[name] = value
-            planned[key] = flat
-    return planned
-
-
-def _refuse_missing(
-    planned: Mapping[str, Mapping[str, Any]], present: set[str], *, allow_missing: bool
-) -> None:
-    missing = sorted(set(planned) - present, key=lambda key: (_describe(planned[key]), key))
-    if missing and not allow_missing:
-        named = "; ".join(f"{_describe(planned[key])} ({key})" for key in missing[:_NAMED])
-        more = f"; and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise ValueError(
-            f"{len(missing)} of {len(planned)} planned runs have no row: {named}{more}; "
-            "run the same `fcdd run` again, or print the gaps as dashes with --allow-missing"
+def difference(one: Cell, other: Cell, *, resampling: Resampling = RESAMPLING) -> Difference | None:
+    """`one` minus `other`, over the seeds that both have, else unpaired; None for other classes."""
+    if [sample.number for sample in one.samples] != [sample.number for sample in other.samples]:
+        return None
+    weight = 1 / len(one.samples)
+    common = set.intersection(*(set(s.seeds) for s in (*one.samples, *other.samples)))
+    if common:
+        strata = [
+            [first - second for first, second in zip(_at(a, common), _at(b, common), strict=True)]
+            for a, b in zip(one.samples, other.samples, strict=True)
+        ]
+        return Difference(
+            mean=statistics.fmean(statistics.fmean(values) for values in strata),
+            interval=interval(strata, [weight] * len(strata), resampling=resampling),
+            n=len(common),
+            paired=True,
         )
-
-
-def _describe(run: Mapping[str, Any]) -> str:
-    name = run.get("class_name", run["data.normal_class"])
-    return f"{run['data.name']} class {name} seed {run['seed']}"
-
-
-def _setting(run: Mapping[str, Any]) -> tuple:
-    return tuple(
-        tuple(value) if isinstance(value := run[name], list) else value for name in _SETTING
+    both = [sample.values for sample in (*one.samples, *other.samples)]
+    signs = [weight] * len(one.samples) + [-weight] * len(other.samples)
+    return Difference(
+        mean=one.mean - other.mean,
+        interval=interval(both, signs, resampling=resampling),
+        n=min(one.n, other.n),
+        paired=False,
     )
 
 
-def _table(setting: tuple, rows: list[dict[str, Any]], metric: str, expected: set[int]) -> Table:
-    _refuse_mixed(rows)
-    values: dict[int, dict[int, dict[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: (row["data.normal_class"], row["seed"], row["key"])):
-        seeds = values.setdefault(row["data.normal_class"], {})
-        if row["seed"] in seeds:
-            raise ValueError(
-                f"two rows for {_describe(row)}: {seeds[row['seed']]['key']} and {row['key']}; "
-                "they differ in data, pool or threads; report them from separate folders"
-            )
-        seeds[row["seed"]] = row
-    numbers = sorted(set(values) | expected)
-    names = {row["data.normal_class"]: row["class_name"] for row in rows}
-    cells = [
-        summarise({row["key"]: row[metric] for row in values[number].values()})
-        if number in values
-        else None
-        for number in numbers
+def _at(sample: Sample, seeds: set[int]) -> list[float]:
+    return [v for seed, v in zip(sample.seeds, sample.values, strict=True) if seed in seeds]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Values of one class, with the keys of their runs: what a cell is made of."""
+
+    sample: Sample
+    keys: tuple[str, ...]
+
+
+def class_cells(groups: Sequence[Group], *, resampling: Resampling = RESAMPLING) -> list[Cell]:
+    """A cell per group, their intervals computed together."""
+    by_length: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        by_length.setdefault(len(group.sample.values), []).append(place)
+    columns = {
+        n: np.array([groups[place].sample.values for place in places]).T
+        for n, places in by_length.items()
+        if n > 1
+    }
+    found: dict[int, Interval] = {}
+    for n, ranges in intervals(columns, resampling=resampling).items():
+        for place, (low, high) in zip(by_length[n], ranges.tolist(), strict=True):
+            found[place] = _clipped((low, high))
+    return [
+        Cell(
+            mean=statistics.fmean(group.sample.values),
+            std=_std(group.sample.values),
+            n=len(group.sample.values),
+            interval=found.get(place),
+            keys=group.keys,
+            samples=(group.sample,),
+        )
+        for place, group in enumerate(groups)
     ]
-    return Table(
-        metric=metric,
-        setting=dict(zip(_SETTING, setting, strict=True)),
-        classes=tuple(names.get(number, str(number)) for number in numbers),
-        cells=tuple(cells),
-        mean=_mean(values, numbers, metric),
-        provenance=_provenance(rows),
-    )
 
 
-def _refuse_mixed(rows: list[dict[str, Any]]) -> None:
-    for name in ("data_fingerprint", "outliers_fingerprint"):
-        contents = {row[name]: row for row in rows}
-        if len(contents) > 1:
-            examples = "; ".join(
-                f"{_describe(row)} has {name} {key}" for key, row in contents.items()
-            )
-            raise ValueError(
-                f"rows of one table were made on different images: {examples}; "
-                "report them from separate folders"
-            )
-
-
-def _mean(
-    values: Mapping[int, Mapping[int, Mapping[str, Any]]], numbers: list[int], metric: str
-) -> Cell | None:
-    if not numbers or any(number not in values for number in numbers):
-        return None  # a mean over some of the classes would look like the mean over all
-    seeds = set.intersection(*(set(values[number]) for number in numbers))
+def mean_cell(groups: Sequence[Group], *, resampling: Resampling = RESAMPLING) -> Cell | None:
+    """The mean over the classes of `groups`, over the seeds that all of them have; None without
+    such a seed."""
+    seeds = set.intersection(*(set(group.sample.seeds) for group in groups)) if groups else set()
     if not seeds:
         return None
-    means = [
-        statistics.fmean(values[number][seed][metric] for number in numbers)
-        for seed in sorted(seeds)
-    ]
-    keys = [values[number][seed]["key"] for seed in sorted(seeds) for number in numbers]
+    samples = tuple(
+        Sample(g.sample.number, tuple(sorted(seeds)), tuple(_at(g.sample, seeds))) for g in groups
+    )
+    means = [statistics.fmean(values) for values in zip(*(s.values for s in samples), strict=True)]
+    strata = [sample.values for sample in samples]
+    found = interval(strata, [1 / len(strata)] * len(strata), resampling=resampling)
     return Cell(
         mean=statistics.fmean(means),
-        std=statistics.stdev(means) if len(means) > 1 else None,
+        std=_std(means),
         n=len(means),
-        keys=tuple(keys),
+        interval=_clipped(found) if found else None,
+        keys=tuple(
+            key
+            for group in groups
+            for key, seed in zip(group.keys, group.sample.seeds, strict=True)
+            if seed in seeds
+        ),
+        samples=samples,
     )
 
 
-def _provenance(rows: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    names = (
-        *("protocol", "seed", "determinism", "commit", "dirty"),
-        *("version.fcdd", "version.python", "version.torch", "version.numpy"),
-        *("cpu", "device", "data_fingerprint", "outliers_fingerprint"),
-    )
-    return {name: tuple(sorted({str(row[name]) for row in rows})) for name in names}
+def _std(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    mean = statistics.fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _clipped(ends: Interval) -> Interval:
+    """Metrics end at 0 and 1, so their intervals do."""
+    return max(ends[0], 0.0), min(ends[1], 1.0)

@@ -87,6 +87,15 @@ def supervision(setting: Setting) -> str:
             return str(other)
 
 
+def in_words(setting: Setting) -> str:
+    """A setting for a caption: objective, net, supervision, epochs and preprocessing."""
+    return (
+        f"{objective(setting)} with {_net(setting)}, {supervision(setting)}"
+        f"{'' if setting['outliers.limit'] is None else f' ({_limit(setting)})'}, "
+        f"{setting['training.epochs']} epochs, preprocessing {setting['data.preprocessing']}"
+    )
+
+
 def _limit(setting: Setting) -> str:
     limit = setting["outliers.limit"]
     return "all OE images" if limit is None else f"{limit} OE images"
