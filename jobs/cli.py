@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import mlflow, report, run
+from jobs.commands import compact, mlflow, report, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(report.report)
+app.command()(report.verify)
+app.command()(compact.compact)
 app.add_typer(mlflow.app, name="mlflow")
 
 # Read by Ray and MLflow when they are imported, so set before; a user's own values win.

@@ -50,6 +50,7 @@ class Rows:
     metrics: Mapping[str, np.ndarray]
     without: Mapping[str, np.ndarray]
     num_labelled: np.ndarray  # labelled images that each run trained on
+    own: Mapping[str, np.ndarray]  # `metrics` as they stand in the rows, also when rescored
 
     def value(self, column: str, place: int) -> Any:
         """The value of `column` in the row at `place`; None where there is none yet."""
@@ -173,6 +174,7 @@ def _rows(
         planned = [run.get(name) for run in absent] if name in RUN else None
         codes[name], levels[name] = _coded(table[name], planned, len(absent))
     gaps = np.full(len(absent), np.nan)
+    values = {name: np.append(table[name].to_numpy().astype(np.float64), gaps) for name in METRICS}
     return Rows(
         folders=tuple(folders),
         keys=(*table["key"].to_pylist(), *sorted(missing)),
@@ -180,9 +182,8 @@ def _rows(
         present=np.append(np.ones(len(table), bool), np.zeros(len(absent), bool)),
         codes=codes,
         levels=levels,
-        metrics={
-            name: np.append(table[name].to_numpy().astype(np.float64), gaps) for name in METRICS
-        },
+        metrics=values,
+        own=values,
         without={
             name: np.append(table[name].is_null().to_numpy(), np.zeros(len(absent), bool))
             for name in METRICS

@@ -34,6 +34,7 @@ def write(
     report = build(folders, options, progress=progress)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _remove_last(out)
         paths = write_all(out, texts(report.printed))
         progress(f"{len(report.printed)} tables written")
         if figures:
@@ -47,12 +48,23 @@ def write(
     return paths
 
 
+def _remove_last(out: Path) -> None:
+    """Deletes the files of an earlier report in `out`, so that none of its tables stays behind."""
+    if not (out / MANIFEST).is_file():
+        return
+    for name in read_manifest(out)["files"]:
+        path = out / name
+        if path.resolve().is_relative_to(out.resolve()):
+            path.unlink(missing_ok=True)
+    (out / MANIFEST).unlink()
+
+
 def _figures(report: Report, folders: Sequence[Path], out: Path, progress: Progress) -> list[Path]:
     from reports import evidence, page, plots, rank_figure
     from reports import figures as drawing
 
     gathered = evidence.gather(folders, evidence.read_rows(folders))
-    progress("figures")
+    progress("drawing figures ...")
     drawn = drawing.write(gathered, out / "figures", curves=report.curves)
     with plots.style():
         for one in report.rankings:
@@ -62,7 +74,7 @@ def _figures(report: Report, folders: Sequence[Path], out: Path, progress: Progr
                 "(Nemenyi, 5 %)."
             )
             drawn.append(rank_figure.write(one.ranks, out / "figures" / one.stem, caption=caption))
-    progress("page")
+    progress("writing the page ...")
     index = page.write(gathered, out, tables=report.printed, drawn=drawn, title=title(report))
     made = sorted(path for path in (out / "figures").iterdir() if path.is_file())
     return [*made, index]

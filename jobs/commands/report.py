@@ -1,18 +1,99 @@
-"""`fcdd report`: from rows to tables."""
+"""`fcdd report` and `fcdd verify`: from rows to tables, figures and a page, and back."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+Folders = Annotated[list[Path], typer.Argument(help="Output folders of `fcdd run`.")]
+
 
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Output folders of `fcdd run`.")],
-    out: Annotated[Path, typer.Option(help="Where the tables go.")],
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Where the report goes.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="image_auroc, image_ap, pixel_auroc, pixel_ap or pixel_pro; may be repeated; "
+            "default: image_auroc, and pixel_auroc where there are masks."
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Field along the rows, or 'method'; default: data.normal_class."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Field along the columns; default: method.")
+    ] = None,
+    bold: Annotated[
+        Literal["best", "equivalent"],
+        typer.Option(help="Bold: the best, or also all that are not significantly worse."),
+    ] = "best",
     allow_missing: Annotated[bool, typer.Option(help="Print gaps as dashes.")] = False,
+    allow_mixed: Annotated[
+        bool, typer.Option(help="Let rows of several commits or protocols into one table.")
+    ] = False,
+    rescore: Annotated[
+        bool, typer.Option(help="Compute metrics again from stored scores; nothing is trained.")
+    ] = False,
+    figures: Annotated[bool, typer.Option(help="Draw figures and the page.")] = True,
 ) -> None:
-    """Make the tables of one or more output folders: LaTeX, Markdown, CSV."""
+    """Make the report of one or more output folders: tables (LaTeX, Markdown, CSV, HTML), figures
+    and index.html."""
+    from reports.tables import Options
     from reports.write import write
 
-    for path in write(folders, out, allow_missing=allow_missing):
-        print(path)
+    options = Options(
+        metrics=tuple(metric or ()),
+        rows=rows,
+        columns=columns,
+        bold=bold,
+        allow_missing=allow_missing,
+        allow_mixed=allow_mixed,
+        rescore=rescore,
+    )
+    paths = write(folders, out, options=options, figures=figures, progress=_progress())
+    tables = [path for path in paths if path.name.endswith(".tabular.tex")]
+    for path in tables:
+        print(path.with_name(path.name.replace(".tabular.tex", ".md")))
+    print(f"{len(tables)} tables, {len(paths)} files in {out}")
+    if figures:
+        print(f"page: {out / 'index.html'}")
+
+
+def verify(
+    report: Annotated[Path, typer.Argument(help="The --out of `fcdd report`.")],
+    folders: Annotated[
+        list[Path] | None,
+        typer.Option(help="Output folders, where they have moved since; may be repeated."),
+    ] = None,
+) -> None:
+    """Compute every number of a report again; name what is stale, missing or edited (exit 1)."""
+    from reports.verify import verify as check
+
+    found = check(report, folders=folders, progress=_progress())
+    for fault in found.faults:
+        print(fault)
+    if found.faults:
+        print(f"{len(found.faults)} faults in {report}; make the report again, or mend the rows")
+        raise typer.Exit(1)
+    print(
+        f"{report}: {found.num_cells} cells and {found.num_files} files agree with the rows and "
+        f"scores of {found.num_runs} runs"
+    )
+
+
+def _progress() -> Callable[[str], None]:
+    """Prints each step that ends in "...", and of counts one line a second."""
+    started = last = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if text.endswith("...") or now - last > 1:
+            print(f"{now - started:.0f} s: {text}", flush=True)
+            last = now
+
+    return tell
