@@ -4,14 +4,22 @@ import gzip
 import io
 import os
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from fcdd.catalog import PoolName
+from fcdd.config import change
 from fcdd.data import cifar
-from fcdd.data.outliers import EMNIST_FILE, MNIST_FILE, load_pool
+from fcdd.data import folder_pool as folder_pool_module
+from fcdd.data.outliers import EMNIST_FILE, MNIST_FILE, load_pool, pool_name
+from fcdd.data.streamed import Streamed
+from fcdd.data.worker import Shape
 
 GRAY = (1, 28, 28)
 COLOUR = (3, 32, 32)
@@ -40,7 +48,13 @@ def write_tar(path: Path, files: dict[str, bytes], *, mode: str = "w:gz", prefix
     return path
 
 
-def folder_pool(path: Path | None, shape=COLOUR):
+def named(source: PoolName, shape: Shape, root: Path | None) -> Any:
+    pool = load_pool(source, shape, root=root, pool=None)
+    assert pool is not None
+    return pool
+
+
+def folder_pool(path: Path | None, shape: Shape = COLOUR) -> Any:
     pool = load_pool("folder", shape, root=None, pool=path)
     assert pool is not None
     return pool
@@ -203,11 +217,9 @@ def test_pool_not_given_missing_or_empty_names_the_remedy(tmp_path):
 def test_emnist_letters_stand_upright_and_gray_is_repeated(tmp_path):
     letters = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
     write_idx(tmp_path / EMNIST_FILE, letters)
-    gray = load_pool("emnist", GRAY, root=tmp_path, pool=None)
-    assert gray is not None
+    gray = named("emnist", GRAY, tmp_path)
     np.testing.assert_array_equal(gray.images[:, 0], letters.transpose(0, 2, 1))
-    colour = load_pool("emnist", COLOUR, root=tmp_path, pool=None)
-    assert colour is not None
+    colour = named("emnist", COLOUR, tmp_path)
     assert colour.images.shape == (5, 3, 32, 32)
     assert (colour.images == colour.images[:, :1]).all()
 
@@ -215,9 +227,8 @@ def test_emnist_letters_stand_upright_and_gray_is_repeated(tmp_path):
 def test_cifar100_is_resized_before_it_turns_gray(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), np.uint8)
     monkeypatch.setattr(cifar, "load_cifar100", lambda root: images)
-    colour = load_pool("cifar100", COLOUR, root=tmp_path, pool=None)
-    gray = load_pool("cifar100", GRAY, root=tmp_path, pool=None)
-    assert colour is not None and gray is not None
+    colour = named("cifar100", COLOUR, tmp_path)
+    gray = named("cifar100", GRAY, tmp_path)
     np.testing.assert_array_equal(colour.images, images)
     first = Image.fromarray(images[0].transpose(1, 2, 0))
     expected = first.resize((28, 28), Image.Resampling.BILINEAR).convert("L")
@@ -234,12 +245,160 @@ def test_missing_source_data_set_names_the_command_that_fetches_it(tmp_path, sou
 
 @pytest.mark.parametrize("shape", [GRAY, COLOUR])
 def test_photographs_are_4000_crops_always_the_same(shape):
-    one = load_pool("photographs", shape, root=None, pool=None)
-    two = load_pool("photographs", shape, root=None, pool=None)
-    assert one is not None and two is not None
+    one = named("photographs", shape, None)
+    two = named("photographs", shape, None)
     assert one.images.shape == (4000, *shape)
     assert one.fingerprint == two.fingerprint
     assert len({image.tobytes() for image in one.images}) > 3990
+
+
+def red(value: int) -> bytes:
+    return picture(value, size=(8, 8))
+
+
+def write_imagenet(root: Path, split: str, wnids: Iterable[str]) -> Path:
+    """One image for each class, the value of its red its place in `wnids`."""
+    files = {f"{split}/{w}/{w}_1.JPEG": red(i) for i, w in enumerate(wnids)}
+    return write_folder(root, files)
+
+
+def streamed(source: PoolName, **choices: Any) -> Any:
+    pool = load_pool(source, COLOUR, pool=None, workers=0, **choices)
+    assert pool is not None
+    assert isinstance(pool.images, Streamed)
+    return pool
+
+
+def classes_of(pool) -> list[str]:
+    return [pool.images.files.group(i) for i in range(len(pool.images))]
+
+
+OTHERS = ["n01440764", "n02389026"]  # tench, sorrel: left out nowhere
+HORSE_CART, ACORN = "n03538406", "n12267677"  # in the rule of Pascal VOC, in ImageNet-30
+
+
+@pytest.mark.parametrize(
+    ("data", "exclusions", "limited", "left_out"),
+    [
+        ("pascal_voc", "mended", False, {HORSE_CART}),
+        ("pascal_voc", "mended", True, {HORSE_CART}),
+        ("pascal_voc", "published", False, {HORSE_CART}),
+        ("pascal_voc", "published", True, set()),
+        ("imagenet30", "mended", True, {ACORN}),
+        ("imagenet30", "published", False, set()),
+        ("cifar10", "mended", False, set()),
+    ],
+)
+def test_imagenet1k_leaves_out_the_classes_of_the_data_set(
+    tmp_path, data, exclusions, limited, left_out
+):
+    wnids = sorted([*OTHERS, HORSE_CART, ACORN])
+    root = write_imagenet(tmp_path, "imagenet/val", wnids)
+    pool = streamed("imagenet1k", root=root, data=data, exclusions=exclusions, limited=limited)
+    assert classes_of(pool) == [wnid for wnid in wnids if wnid not in left_out]
+    (batch,) = pool.images.serve([torch.arange(len(pool.images))])
+    assert tuple(batch.shape[1:]) == COLOUR
+    assert batch[:, 0, 0, 0].tolist() == [i for i, wnid in enumerate(wnids) if wnid not in left_out]
+
+
+@pytest.mark.parametrize("folder", ["imagenet22k", "imagenet22k/fall11_whole_extracted"])
+def test_imagenet22k_leaves_out_imagenet1k_or_only_its_30_classes(tmp_path, folder):
+    wnids = ["n00007846", ACORN, *OTHERS]
+    root = write_imagenet(tmp_path, folder, wnids)
+    mended = streamed("imagenet22k", root=root, data="imagenet30")
+    assert classes_of(mended) == ["n00007846"]
+    published = streamed("imagenet22k", root=root, data="imagenet30", exclusions="published")
+    assert classes_of(published) == ["n00007846", *OTHERS]
+    assert mended.fingerprint != published.fingerprint
+
+
+def test_imagenet22k_beside_horses_is_refused_unless_published(tmp_path):
+    root = write_imagenet(tmp_path, "imagenet22k", ["n00007846"])
+    with pytest.raises(ValueError, match=r"many classes of horses .*source='imagenet1k', or "):
+        streamed("imagenet22k", root=root, data="pascal_voc")
+    published = streamed("imagenet22k", root=root, data="pascal_voc", exclusions="published")
+    assert len(published.images) == 1
+
+
+def test_imagenet1k_is_squashed_and_imagenet22k_is_cut(tmp_path):
+    halves = Image.new("RGB", (128, 32), (255, 255, 255))
+    halves.paste((0, 0, 0), (0, 0, 64, 32))
+    content = io.BytesIO()
+    halves.save(content, "PNG")
+    names = ("imagenet/val/n01440764/a.png", "imagenet22k/n00007846/a.png")
+    root = write_folder(tmp_path, dict.fromkeys(names, content.getvalue()))
+    squashed = streamed("imagenet1k", root=root).images.select([0])[0, 0]
+    assert (squashed[:, :15] == 0).all() and (squashed[:, 17:] == 255).all()
+    cut = streamed("imagenet22k", root=root).images.select([0])[0, 0]
+    assert len(np.unique(cut)) < 6 and cut.std(axis=0).max() == 0
+    assert abs(cut.mean() - 127.5) > 40  # the whole image is half black, most cuts are not
+
+
+def test_imagenet_pools_that_are_not_there_say_where_they_belong(tmp_path):
+    with pytest.raises(ValueError, match=r"imagenet22k/fall11_whole_extracted/<wnid>/ or"):
+        streamed("imagenet22k", root=tmp_path)
+    with pytest.raises(ValueError, match=r"'val' split is not under .*imagenet/val/<wnid>/"):
+        streamed("imagenet1k", root=tmp_path)
+    with pytest.raises(ValueError, match="give --data-root or set FCDD_DATA"):
+        streamed("imagenet1k", root=None)
+    root = write_imagenet(tmp_path, "imagenet22k", [ACORN])
+    with pytest.raises(ValueError, match="none of the 1 images of the pool is of a class that may"):
+        streamed("imagenet22k", root=root)
+
+
+def test_pool_name_tells_pools_apart_that_exclude_differently(digits_run):
+    run = change(digits_run, {"outliers.source": "mnist"})
+    assert pool_name(run) == "mnist 1x28x28"
+    limited = change(run, {"outliers.limit": 5})
+    assert pool_name(limited) == pool_name(run)
+    one = change(run, {"outliers.source": "imagenet1k"})
+    names = {
+        pool_name(change(one, changes))
+        for changes in (
+            {},
+            {"outliers.limit": 5},
+            {"outliers.exclusions": "published"},
+            {"data.name": "fmnist"},
+        )
+    }
+    assert len(names) == 4
+    unsupervised = {"outliers.source": "none", "supervision.mode": "unsupervised"}
+    assert pool_name(change(run, unsupervised)) == "none"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_large_folder_stays_on_disk_and_holds_the_same_images(tmp_path, monkeypatch, packed):
+    files = FILES | {"broken.jpg": b"broken"}
+    place = write_folder(tmp_path / "f", files)
+    if packed:
+        place = write_tar(tmp_path / "t.tar", files, mode="w:")
+    small = folder_pool(place)
+    monkeypatch.setattr(folder_pool_module, "_MAX_BYTES", 3 * 32 * 32 * 3)
+    large = folder_pool(place)
+    assert isinstance(large.images, Streamed)
+    assert len(large.images) == 4
+    assert large.images.files.name(2) == "broken.jpg"
+    np.testing.assert_array_equal(large.images.select([0, 1, 3]), small.images)
+    (served,) = large.images.serve([torch.tensor([2])])
+    np.testing.assert_array_equal(served[0], small.images[2])
+    assert large.images.unreadable == ("broken.jpg",)
+
+
+def test_links_in_a_large_folder_are_named(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path, FILES)
+    (folder / "link.png").symlink_to(folder / "c.bmp")
+    monkeypatch.setattr(folder_pool_module, "_MAX_BYTES", 1)
+    pool = folder_pool(folder)
+    assert isinstance(pool.images, Streamed)
+    assert len(pool.images) == 3
+    assert pool.unreadable == ("link.png",)
+
+
+def test_large_compressed_tar_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    path = write_tar(tmp_path / "t.tar.gz", FILES)
+    monkeypatch.setattr(folder_pool_module, "_MAX_BYTES", 3 * 32 * 32 * 2)
+    with pytest.raises(ValueError, match="more than 2 images, too many to keep .*; unpack it"):
+        folder_pool(path)
 
 
 @pytest.mark.skipif("FCDD_DATA" not in os.environ, reason="FCDD_DATA names no data root")
@@ -247,8 +406,7 @@ def test_real_mnist_pool_has_60000_images():
     root = Path(os.environ["FCDD_DATA"])
     if not (root / f"{MNIST_FILE}.gz").exists() and not (root / MNIST_FILE).exists():
         pytest.skip("no MNIST under FCDD_DATA")
-    pool = load_pool("mnist", GRAY, root=root, pool=None)
-    assert pool is not None
+    pool = named("mnist", GRAY, root)
     assert pool.images.shape == (60000, 1, 28, 28)
 
 
