@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from fcdd.catalog import PRETRAINED_NETS
-from fcdd.config import Run
+from fcdd.config import Net, Run
 from fcdd.data.task import generator
 from fcdd.nets import autoencoders, hsc, kernel_study, medium, small, vgg
 from fcdd.nets.graph import graph_field
@@ -23,33 +23,22 @@ def build(run: Run, *, weights: Path | None = None) -> nn.Module:
     FCDD nets return [b, 1, u, v], HSC nets [b, d], autoencoders [b, c, h, w]. Raises ValueError
     where pretrained weights are missing or wrong: no such net starts from random ones.
     """
-    trunk = _pretrained_trunk(run)
-    state = None
-    if trunk is not None:
-        state = load_weights(trunk, file=weights, net=run.net.trunk or run.net.name)
     seed = generator(run.seed, "initialisation").initial_seed()
     with torch.random.fork_rng(devices=[]):  # PyTorch initialises from its global generator only
         torch.manual_seed(seed)
-        net = architecture(run)
-    if state is not None:
-        if isinstance(net, Trunk):
-            net.load_trunk(state)
-        else:
-            vgg.load_vgg(net, state)
+        net = architecture(run.net, size=run.data.shape[1:])
+    if run.net.name in PRETRAINED_NETS:
+        vgg.load_vgg(net, load_weights("vgg11_bn", file=weights, net=run.net.name))
+    elif isinstance(net, Trunk) and run.net.pretrained and run.net.trunk is not None:
+        net.load_trunk(load_weights(run.net.trunk, file=weights, net=run.net.trunk))
     return net
 
 
-def _pretrained_trunk(run: Run) -> str | None:
-    if run.net.name in PRETRAINED_NETS:
-        return "vgg11_bn"
-    return run.net.trunk if run.net.pretrained else None
-
-
-def architecture(run: Run) -> nn.Module:
-    """The run's net with PyTorch's global generator and without pretrained weights: for weights
-    that are loaded afterwards, and for counting on the meta device."""
-    bias, frozen = run.net.bias, run.net.frozen_batch_norm
-    match run.net.name:
+def architecture(net: Net, *, size: tuple[int, int] = (224, 224)) -> nn.Module:
+    """The net for images of `size`, initialised by PyTorch's global generator and without
+    pretrained weights: for tensors loaded afterwards, and for counting on the meta device."""
+    bias, frozen = net.bias, net.frozen_batch_norm
+    match net.name:
         case "FCDD_CNN28":
             return small.FCDD_CNN28(bias=bias)
         case "FCDD_CNN28_W":
@@ -61,17 +50,17 @@ def architecture(run: Run) -> nn.Module:
         case "FCDD_CNN32_LW3K":
             return small.FCDD_CNN32_LW3K(bias=bias)
         case "FCDD_CNN32_3K" | "FCDD_CNN32_5K" | "FCDD_CNN32_7K" | "FCDD_CNN32_9K":
-            return kernel_study.kernel_cnn32(_kernel(run.net.name), bias=bias)
+            return kernel_study.kernel_cnn32(_kernel(net.name), bias=bias)
         case "FCDD_CNN32_11K" | "FCDD_CNN32_13K" | "FCDD_CNN32_15K" | "FCDD_CNN32_17K":
-            return kernel_study.kernel_cnn32(_kernel(run.net.name), bias=bias)
+            return kernel_study.kernel_cnn32(_kernel(net.name), bias=bias)
         case "FCDD_CNN224":
             return medium.FCDD_CNN224(bias=bias)
         case "FCDD_CNN224_W":
             return medium.FCDD_CNN224_W(bias=bias)
         case "FCDD_CNN224_3K" | "FCDD_CNN224_5K" | "FCDD_CNN224_7K":
-            return kernel_study.kernel_cnn224(_kernel(run.net.name), bias=bias)
+            return kernel_study.kernel_cnn224(_kernel(net.name), bias=bias)
         case "FCDD_CNN224_9K" | "FCDD_CNN224_11K" | "FCDD_CNN224_13K":
-            return kernel_study.kernel_cnn224(_kernel(run.net.name), bias=bias)
+            return kernel_study.kernel_cnn224(_kernel(net.name), bias=bias)
         case "FCDD_CNN224_VGG":
             return vgg.FCDD_CNN224_VGG()
         case "FCDD_CNN224_VGG_F":
@@ -79,13 +68,8 @@ def architecture(run: Run) -> nn.Module:
         case "FCDD_CNN224_VGG_NOPT":
             return vgg.FCDD_CNN224_VGG_NOPT()
         case "FCDD_TRUNK":
-            assert run.net.trunk is not None and run.net.trunk_layer is not None  # checked by Run
-            return FCDD_TRUNK(
-                run.net.trunk,
-                run.net.trunk_layer,
-                size=run.data.shape[1:],
-                pretrained=run.net.pretrained,
-            )
+            assert net.trunk is not None and net.trunk_layer is not None  # checked by Net
+            return FCDD_TRUNK(net.trunk, net.trunk_layer, size=size, pretrained=net.pretrained)
         case "CNN28":
             return hsc.CNN28(bias=bias)
         case "CNN28_W":

@@ -1,0 +1,24 @@
+"""Layers that draw random numbers while they train: dropout and stochastic depth."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from fcdd.config import Run
+from fcdd.data.task import generator
+
+
+@contextmanager
+def seeded_layers(run: Run, *, epoch: int, device: torch.device) -> Iterator[None]:
+    """Within it such layers draw from a stream of the run's seed and `epoch`, so that a resumed run
+    equals an undisturbed one; PyTorch's global generators are left as they were.
+
+    PyTorch's layers know only its global generators. Needed for CNN224_VGG* and AE224_VGG*, and for
+    those trunks of FCDD_TRUNK that have such layers.
+    """
+    devices = [device] if device.type != "cpu" else []
+    kind = device.type if devices else "cuda"
+    with torch.random.fork_rng(devices, device_type=kind):
+        torch.manual_seed(generator(run.seed, f"layers of epoch {epoch}").initial_seed())
+        yield
