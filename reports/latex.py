@@ -104,12 +104,13 @@ def tabular(sheet: Sheet) -> str:
         *_headings(sheet, numeric),
         r"\midrule",
     ]
+    widths = [_spread_digits(sheet, column) for column in range(len(sheet.heads))]
     for line in sheet.lines:
         if line.rule:
             lines.append(r"\midrule")
         entries = [
-            _number(entry, _spread_digits(sheet, column)) if numeric[column] else _words(entry)
-            for column, entry in enumerate(line.entries)
+            _number(entry, width) if number else _words(entry)
+            for entry, number, width in zip(line.entries, numeric, widths, strict=True)
         ]
         # Braces: a name that begins with "[" or "*" would be read as part of the line break.
         lines.append(rf"{{{escape(line.name)}}} & {' & '.join(entries)} \\")
@@ -216,7 +217,7 @@ def _mark(mark: str) -> str:
 
 
 def document(sheet: Sheet) -> str:
-    """A LaTeX document with the table and its caption."""
+    """A LaTeX document with the table and its caption, which compiles alone."""
     return (
         "\\documentclass[10pt]{article}\n"
         "\\usepackage[a4paper,margin=25mm]{geometry}\n"

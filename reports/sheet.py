@@ -3,6 +3,7 @@ and HTML are made from it, so that all say the same."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from reports.aggregate import Cell, Table
@@ -11,6 +12,7 @@ from reports.captions import deviating, usual_n
 from reports.methods import value_words
 
 WIDEST = 8  # columns that fit the text width of an A4 page or of two columns
+TALLEST = 42  # lines that fit a page below a caption
 GAP = "–"
 
 
@@ -209,24 +211,32 @@ def comments(
 
 
 def parts(sheet: Sheet) -> tuple[Sheet, ...]:
-    """`sheet`, or as many of equal width as it takes, with `-1`, `-2`, ... at the stem."""
-    count = -(-len(sheet.heads) // WIDEST)
+    """`sheet`, or as many of about equal size as it takes, the first columns first."""
+    across = _slices(len(sheet.heads), WIDEST)
+    down = _slices(len(sheet.lines), TALLEST)
+    count = len(across) * len(down)
     if count < 2:
         return (sheet,)
-    width = -(-len(sheet.heads) // count)
-    found = []
-    for place in range(count):
-        part = slice(place * width, (place + 1) * width)
-        lines = [replace(line, entries=line.entries[part]) for line in sheet.lines]
-        used = {entry.marks for line in lines for entry in line.entries}
-        found.append(
-            replace(
-                sheet,
-                stem=f"{sheet.stem}-{place + 1}",
-                title=f"{sheet.title} Part {place + 1} of {count}.",
-                heads=sheet.heads[part],
-                lines=tuple(lines),
-                footnotes=tuple(note for note in sheet.footnotes if not note[0] or note[0] in used),
-            )
-        )
-    return tuple(found)
+    return tuple(
+        _part(sheet, columns, lines, f" Part {number} of {count}.")
+        for number, (columns, lines) in enumerate(product(across, down), 1)
+    )
+
+
+def _slices(length: int, most: int) -> list[slice]:
+    count = max(-(-length // most), 1)
+    size = max(-(-length // count), 1)
+    return [slice(start, start + size) for start in range(0, max(length, 1), size)]
+
+
+def _part(sheet: Sheet, columns: slice, lines: slice, title: str) -> Sheet:
+    kept = [replace(line, entries=line.entries[columns]) for line in sheet.lines[lines]]
+    used = {mark for line in kept for entry in line.entries for mark in entry.marks.split(",")}
+    notes = tuple(note for note in sheet.footnotes if not note[0] or note[0] in used)
+    return replace(
+        sheet,
+        title=f"{sheet.title}{title}",
+        heads=sheet.heads[columns],
+        lines=tuple(kept),
+        footnotes=notes,
+    )
