@@ -23,6 +23,7 @@ _AUG1: dict[DataName, tuple[float, int, float]] = {
     "pascal_voc": (0.01, 0, 0.001),
 }
 _LCNAUG1_PADDING_PX = 2
+_CPU_CHUNK_VALUES = 1 << 20
 # MVTec-AD: strengths of brightness, contrast, saturation and hue, one of the two by a coin.
 _STRONG, _WEAK = (0.04, 0.04, 0.04, 0.04), (0.005, 0.0005, 0.0005, 0.0005)
 _RELATIVE_NOISE_STD = 0.1  # of the standard deviation of the image
@@ -94,8 +95,8 @@ def _small(images: Tensor, data: Data, streams: Streams, mark: Mark | None) -> T
 def _shaken(images: Tensor, streams: Streams) -> Tensor:
     """uint8 images as MVTec-AD's are augmented, in [0, 1]."""
     coins = torch.rand((2, len(images), 1), generator=streams.device, device=images.device) < 0.5
-    strong, weak = (torch.tensor(s, device=images.device) for s in (_STRONG, _WEAK))
-    strengths = torch.where(coins[0], strong, weak)  # [b, 4]
+    both = torch.tensor((_STRONG, _WEAK)).to(images.device, non_blocking=True)
+    strengths = torch.where(coins[0], both[0], both[1])  # [b, 4]
     unit = jitter(images.float() / 255, strengths=strengths, streams=streams)
     std = unit.std(dim=(1, 2, 3), keepdim=True) * coins[1, :, :, None, None]
     return _noisy(unit, _RELATIVE_NOISE_STD * std, streams).clamp_(0, 1)
@@ -116,7 +117,8 @@ def _standardise(unit: Tensor, constants: Normalisation) -> Tensor:
 
 
 def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
+    channels = torch.tensor(values, dtype=like.dtype)[:, None, None]
+    return channels.to(like.device, non_blocking=True)  # else the host waits for the device
 
 
 def crop_and_flip(images: Tensor, *, padding_px: int, stream: torch.Generator) -> Tensor:
@@ -141,19 +143,31 @@ def jitter(unit: Tensor, *, strengths: Tensor, streams: Streams) -> Tensor:
     """Images [b, c, h, w] in [0, 1] with brightness, contrast, saturation and hue each changed by
     up to its strength ([4], or [b, 4]), a factor per image, in an order drawn once per batch. Gray
     images keep hue and saturation."""
-    limits = strengths.to(unit.device).expand(len(unit), 4)[:, :, None, None, None]
+    limits = strengths.to(unit.device, non_blocking=True).expand(len(unit), 4)
+    changes = []
     for step in torch.randperm(4, generator=streams.host).tolist():
         draw = torch.rand((len(unit), 1, 1, 1), generator=streams.device, device=unit.device)
-        change = limits[:, step] * (draw * 2 - 1)
-        factor = 1 + change
-        if step == 0:
-            unit = _blend(unit, torch.zeros_like(unit), factor)
-        elif step == 1:
-            unit = _blend(unit, _gray(unit).mean(dim=(1, 2, 3), keepdim=True), factor)
-        elif step == 2 and unit.shape[1] == 3:
-            unit = _blend(unit, _gray(unit), factor)
-        elif step == 3 and unit.shape[1] == 3:
-            unit = shift_hue(unit, change)
+        changes.append((step, limits[:, step, None, None, None] * (draw * 2 - 1)))
+    num_images = max(1, len(unit))
+    if unit.device.type == "cpu":  # 2.6 times as fast at 224 px where a few images fit the cache
+        num_images = max(1, _CPU_CHUNK_VALUES // max(1, unit[:1].numel()))
+    parts = []
+    for start in range(0, len(unit), num_images):
+        part = unit[start : start + num_images]
+        for step, change in changes:
+            part = _change(part, step, change[start : start + num_images])
+        parts.append(part)
+    return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+
+def _change(unit: Tensor, step: int, change: Tensor) -> Tensor:
+    """Images with brightness (step 0), contrast, saturation or hue (3) changed by `change`."""
+    if step == 0:
+        return _blend(unit, torch.zeros_like(unit), 1 + change)
+    if step == 1:
+        return _blend(unit, _gray(unit).mean(dim=(1, 2, 3), keepdim=True), 1 + change)
+    if unit.shape[1] == 3:
+        return _blend(unit, _gray(unit), 1 + change) if step == 2 else shift_hue(unit, change)
     return unit
 
 
@@ -164,8 +178,8 @@ def _blend(unit: Tensor, other: Tensor, factor: Tensor) -> Tensor:
 def _gray(unit: Tensor) -> Tensor:
     if unit.shape[1] == 1:
         return unit
-    weights = unit.new_tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601 luma
-    return (unit * weights).sum(dim=1, keepdim=True)
+    weights = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+    return (unit * _channels(weights, unit)).sum(dim=1, keepdim=True)
 
 
 def shift_hue(unit: Tensor, turns: Tensor) -> Tensor:
@@ -181,6 +195,5 @@ def shift_hue(unit: Tensor, turns: Tensor) -> Tensor:
     )
     hue = sector / 6 + turns
     # Hexagonal colour model: channel = value - chroma * clamp(min(k, 4 - k), 0, 1).
-    offsets = unit.new_tensor([5.0, 3.0, 1.0])[:, None, None]
-    k = torch.remainder(offsets + hue * 6, 6)
+    k = torch.remainder(_channels((5.0, 3.0, 1.0), unit) + hue * 6, 6)
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)

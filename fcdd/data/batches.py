@@ -86,9 +86,11 @@ def _joined(
         places = group.places.to(device, non_blocking=True)
         own = group.maps if run.objective.maps else None
         fitted, own = fit_train(group.images, own, run.data, stream=streams.device)
-        images[places] = fitted
-        if maps is not None and (own is not None or group.value):
-            maps[places] = maps.new_tensor(group.value) if own is None else own.float()
+        images.index_copy_(0, places, fitted)
+        if maps is not None and own is not None:
+            maps.index_copy_(0, places, own.float())
+        elif maps is not None:
+            maps.index_fill_(0, places, group.value)
     return images, maps
 
 

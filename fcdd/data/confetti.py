@@ -161,6 +161,10 @@ def render(
     return out.view(count, 3, tiles[0] * _TILE, -1)[:, :, : size[0], : size[1]]
 
 
+def _on(part: Tensor, device: torch.device) -> Tensor:
+    return part.to(device, non_blocking=True)  # else the host would wait for the device
+
+
 def _paint(
     squares: Squares, canvas: Tensor, *, tiles: tuple[int, int], blur: tuple[int, float]
 ) -> None:
@@ -171,18 +175,18 @@ def _paint(
     reach = squares.reach()[:, None] + radius
     first, last = ((centre + step).div(_TILE).floor().long() for step in (-reach, reach))
     widths = (last - first).amax(dim=1) + 1  # tiles along the sides of each window
-    geometry, colour = squares.geometry().to(device), squares.colour.float().to(device)
+    geometry, colour = _on(squares.geometry(), device), _on(squares.colour.float(), device)
     for width in widths.unique().tolist():
         chosen = (widths == width).nonzero()[:, 0]
         visible = _visible(geometry, chosen, covers, first, length=width * _TILE, margin=radius)
-        band = _band(width * _TILE, radius, std).to(device)
+        band = _on(_band(width * _TILE, radius, std), device)
         share = (band @ visible @ band.T).mul_(_STEPS).round_().div_(_STEPS)  # [k, side, side]
         share = share.view(-1, width, _TILE, width, _TILE).transpose(2, 3)
         share = share.reshape(-1, width * width, 1, _TILE**2)
-        amount = share * colour[chosen.to(device), None, :, None]
+        amount = share * colour[_on(chosen, device), None, :, None]
         places = _places(squares.image[chosen], first[chosen], width, tiles)
         places[places < 0] = len(canvas) - 1
-        canvas.index_add_(0, places.flatten().to(device), amount.view(-1, 3 * _TILE**2))
+        canvas.index_add_(0, _on(places.flatten(), device), amount.view(-1, 3 * _TILE**2))
 
 
 def _covering_pairs(squares: Squares) -> list[tuple[Tensor, Tensor]]:
@@ -215,14 +219,14 @@ def _visible(
     `margin` behind their first tile."""
     device = geometry.device
     steps = torch.arange(margin, length - margin, device=device)
-    corners = (first[chosen] * _TILE).to(device)  # [k, 2]
-    shows = _inside(geometry[chosen.to(device)], corners, steps)
+    corners = _on(first[chosen] * _TILE, device)  # [k, 2]
+    shows = _inside(geometry[_on(chosen, device)], corners, steps)
     place = torch.full((len(geometry),), -1)
     place[chosen] = torch.arange(len(chosen))
     for under, over in covers:  # within one lag no square comes twice
         known = place[under] >= 0
         if bool(known.any()):
-            window, over = place[under][known].to(device), over[known].to(device)
+            window, over = _on(place[under][known], device), _on(over[known], device)
             shows[window] &= ~_inside(geometry[over], corners[window], steps)
     return shows.float()
 

@@ -141,7 +141,7 @@ def resize_maps(maps: Tensor, size: Size, *, how: Protocol) -> Tensor:
     if size_of(maps) == size:
         return maps
     rows, columns = (
-        nearest_places(old, new, how=how).to(maps.device)
+        nearest_places(old, new, how=how).to(maps.device, non_blocking=True)
         for old, new in zip(size_of(maps), size, strict=True)
     )
     return maps.index_select(2, rows).index_select(3, columns)

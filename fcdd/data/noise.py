@@ -45,7 +45,7 @@ def noise(
             return _levels((count, shape[0], 1, 1), stream, device).expand(-1, -1, *size)
         case "blob":
             blobs = _squares(count, size, _BLOB_SIDE_PX, _BLOB_DENSITY, stream=stream)
-            return blobs.to(device).mul(255).expand(-1, shape[0], -1, -1)
+            return blobs.to(device, non_blocking=True).mul(255).expand(-1, shape[0], -1, -1)
         case "mixed_blob":
             return _mixed_blob(count, shape, stream, device)
         case "confetti":
@@ -76,7 +76,8 @@ def _mixed_blob(
     scale = size_scale(shape[1:])
     side, density = max(1, round(_MIXED_SIDE_PX * scale)), _MIXED_DENSITY / scale**2
     white, mixed = (
-        _squares(count, shape[1:], side, density, stream=stream).to(device) for _ in range(2)
+        _squares(count, shape[1:], side, density, stream=stream).to(device, non_blocking=True)
+        for _ in range(2)
     )
     return white * 255 + mixed * _levels((count, *shape), stream, device)
 

@@ -95,7 +95,7 @@ def stamp(images: Tensor, watermark: Watermark, *, chosen: Tensor) -> Tensor:
     White is 255 in uint8 images, 1 in those of floats.
     """
     white = 1.0 if images.is_floating_point() else 255
-    mark = (pattern(watermark).to(images.dtype) * white).to(images.device)
+    mark = (pattern(watermark).to(images.dtype) * white).to(images.device, non_blocking=True)
     top, left = corner(watermark, size_of(images))
     side = mark.shape[0]
     out = images.clone()
