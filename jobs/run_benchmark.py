@@ -8,9 +8,9 @@ import torch
 from rich.console import Console
 
 from fcdd.config import Run, key
-from fcdd.data.load import images_name, load
-from fcdd.data.outliers import load_pool
-from fcdd.data.task import Images, Pool
+from fcdd.data.load import images_name
+from fcdd.data.outliers import pool_name
+from jobs.loading import Sources, load_all
 from jobs.progress import Names, ProgressLine
 from pipeline import environment, results
 from pipeline.benchmark import Benchmark
@@ -18,14 +18,10 @@ from pipeline.benchmark import Benchmark
 
 @dataclass(frozen=True)
 class Places:
-    """Where data, pool and results lie, and what tracks them; none of it decides a result."""
+    """Where results go and inputs lie, and what tracks the runs; none of it decides a result."""
 
     out: Path
-    data_root: Path | None
-    pool: Path | None
-    weights: Path | None
-    cache: Path | None
-    download: bool
+    sources: Sources
     tracking: bool
     tracking_uri: str | None
     address: str | None
@@ -61,16 +57,16 @@ def run_benchmark(
     device = choose_device(device)
     out = places.out
     results.prepare(out)
-    images, pools = _load_all(benchmark, places, console)
+    images, pools = load_all(benchmark, places.sources, console)
     planned = {}
     for run in benchmark.runs:
-        pool = pools.get(_pool_name(run))
+        pool = pools.get(pool_name(run))
         name = key(
             run,
             data_fingerprint=images[images_name(run.data)].fingerprint,
             outliers_fingerprint=pool.fingerprint if pool else "",
         )
-        planned[name] = Planned(name, run, images_name(run.data), _pool_name(run) if pool else None)
+        planned[name] = Planned(name, run, images_name(run.data), pool_name(run) if pool else None)
     results.write_plan(
         out,
         benchmark.name,
@@ -99,7 +95,7 @@ def run_benchmark(
             todo,
             images,
             pools,
-            surroundings=Surroundings(out, device, environment.commit(), places.weights),
+            surroundings=Surroundings(out, device, environment.commit(), places.sources.weights),
             resources=benchmark.resources,
             address=places.address,
         )
@@ -123,50 +119,6 @@ def run_benchmark(
     return _tell_outcome(
         benchmark, out, set(planned), failed, {n: o.run for n, o in planned.items()}, console
     )
-
-
-def _pool_name(run: Run) -> str:
-    (c, _, _), (h, w) = run.data.shape, run.data.raw_size
-    return f"{run.outliers.source} {c}x{h}x{w} {run.outliers.exclusions}"
-
-
-def _load_all(
-    benchmark: Benchmark, places: Places, console: Console
-) -> tuple[dict[str, Images], dict[str, Pool]]:
-    images: dict[str, Images] = {}
-    pools: dict[str, Pool] = {}
-    for run in benchmark.runs:
-        name, pool_name = images_name(run.data), _pool_name(run)
-        if name not in images:
-            images[name] = load(
-                run.data, places.data_root, download=places.download, cache=places.cache
-            )
-        if run.outliers.source != "none" and pool_name not in pools:
-            started = time.perf_counter()
-            pool = load_pool(
-                run.outliers.source,
-                (run.data.shape[0], *run.data.raw_size),
-                root=places.data_root,
-                pool=places.pool,
-                download=places.download,
-            )
-            assert pool is not None
-            pools[pool_name] = pool
-            seconds = time.perf_counter() - started
-            console.print(
-                f"outlier pool {pool_name}: {len(pool.images):,} images in {seconds:.1f} s",
-                highlight=False,
-                soft_wrap=True,
-            )
-            if pool.unreadable:
-                shown = ", ".join(pool.unreadable[:5])
-                more = ", ..." if len(pool.unreadable) > 5 else ""
-                console.print(
-                    f"left out {len(pool.unreadable)} unreadable files of the pool: {shown}{more}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-    return images, pools
 
 
 def _tracker(benchmark: Benchmark, places: Places, runs: dict[str, Run], *, done: set[str]):

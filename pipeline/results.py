@@ -10,10 +10,12 @@ All that reports see of the project. Of it, it imports `pipeline.schema`, `pipel
     DIR/curves/<key>.parquet    per epoch: loss, learning rate, test AUROC where asked for
     DIR/pixels/<key>.parquet    histograms from which pixel AUROC, AP and PRO follow
     DIR/heatmaps/<key>.npz      float16 heatmaps of a fixed subset of the test images
+    DIR/audits/<key>.json .npz  what a watermark does, of runs that train with one
     DIR/running/<key>.json      heartbeat of a run that a worker is at (`pipeline.running`)
     DIR/failures/<key>.txt      the traceback of a run that failed
 """
 
+import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +40,7 @@ COMPACTED = "compacted-"  # how names of files in rows/ begin that hold many row
 def prepare(out: Path) -> None:
     """Creates the folder and proves that it can be written. Raises ValueError if not."""
     try:
-        for part in ("rows", "scores", "curves", "pixels", "heatmaps", "failures"):
+        for part in ("rows", "scores", "curves", "pixels", "heatmaps", "audits", "failures"):
             (out / part).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
@@ -75,14 +77,30 @@ def write_pixels(out: Path, key: str, histograms: Mapping[str, Any]) -> None:
     write_file(out / "pixels" / f"{key}.parquet", pa.table(dict(histograms), schema=PIXELS))
 
 
+def write_audit(out: Path, key: str, numbers: Mapping[str, Any], /, **examples: np.ndarray) -> None:
+    """Writes audits/<key>.json, the numbers of an audit (fcdd/audit.py), and its examples .npz."""
+    _write_arrays(out / "audits" / f"{key}.npz", examples)
+    text = json.dumps(dict(numbers), indent=1, sort_keys=True, allow_nan=False)
+    write_text(out / "audits" / f"{key}.json", text + "\n")
+
+
+def read_audit(out: Path, key: str) -> dict[str, Any] | None:
+    """The numbers of the audit of run `key`; None of a run without one."""
+    path = out / "audits" / f"{key}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def write_heatmaps(out: Path, key: str, **arrays: np.ndarray) -> None:
     """Writes heatmaps/<key>.npz."""
+    _write_arrays(out / "heatmaps" / f"{key}.npz", arrays)
 
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     def write(name: str) -> None:
         with open(name, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
-    write_atomically(out / "heatmaps" / f"{key}.npz", write)
+    write_atomically(path, write)
 
 
 def row_keys(out: Path) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from fcdd.audit import audit
 from fcdd.config import Run, flatten
 from fcdd.data.task import Images, Pool, Task, make_task
 from fcdd.evaluation import Evaluation, evaluate
@@ -87,7 +88,7 @@ def _execute(
         "evaluate_seconds": evaluate_seconds,
         "total_seconds": time.perf_counter() - started,
         "train_images_per_second": (
-            len(task.train_images) * len(fitted.epochs) / fitted.train_seconds
+            len(task.train_images) * run.training.passes * len(fitted.epochs) / fitted.train_seconds
         ),
         "peak_memory_bytes": _peak_memory_bytes(),
         "peak_gpu_bytes": (
@@ -138,6 +139,9 @@ def _write_outputs(
     if evaluation.pixels:
         results.write_pixels(out, key, evaluation.pixels.histograms)
     results.write_heatmaps(out, key, **shown_heatmaps(run, fitted.net, task))
+    if run.watermark.kind != "none":
+        numbers = asdict(audit(run, fitted.net, task))
+        results.write_audit(out, key, numbers, **numbers.pop("examples"))
 
 
 def _device_name(device: torch.device) -> str:

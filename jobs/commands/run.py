@@ -72,6 +72,7 @@ def run(
             "-- python -m jobs run ...`"
         )
     with needs("run"):
+        from jobs.loading import Sources
         from jobs.run_benchmark import Places, run_benchmark
 
         try:
@@ -79,11 +80,7 @@ def run(
                 benchmark,
                 Places(
                     out=(out or Path("results") / benchmark.name).resolve(),
-                    data_root=data_root,
-                    pool=pool,
-                    weights=weights,
-                    cache=cache,
-                    download=download,
+                    sources=Sources(data_root, pool, weights, cache, download),
                     tracking=tracking,
                     tracking_uri=tracking_uri,
                     address=address,
