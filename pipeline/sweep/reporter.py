@@ -68,7 +68,12 @@ def _write_failure(out: Path, key: str, trial: Any) -> None:
             "memory, or its machine vanished. It left no traceback; Ray's account of it follows"
         )
     beat = running.read(out).get(key)
-    seen = f"last heartbeat: {beat}\n" if beat else ""
+    seen = ""
+    if beat:
+        seen = (
+            f"Last heartbeat: {beat['beat_at']}, epoch {beat['epoch']} of {beat['epochs']}, "
+            f"process {beat['pid']} on {beat['host']}.\n"
+        )
     results.write_text(
         results.failure_path(out, key),
         f"run {key} failed: {cause}.\n"

@@ -1,0 +1,90 @@
+"""What becomes of a run that Tune gave up."""
+
+import queue
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from pipeline import results, running
+from pipeline.sweep.events import Failed, Finished
+from pipeline.sweep.reporter import Reporter
+
+KEY = "a" * 16
+BEAT = {"host": "h", "pid": 1, "started_at": "t", "epoch": 3, "epochs": 9, "beat_at": "12:30"}
+
+
+def given_up(error: BaseException) -> Any:
+    """What the reporter reads of a Tune trial that ended with `error`."""
+    return SimpleNamespace(
+        config={"trial": {"key": KEY}},
+        num_failures=2,
+        get_pickled_error=lambda: error,
+        get_error=lambda: f"Failure # 2\n{error}\n",
+    )
+
+
+def report(out: Path, error: BaseException) -> list[Any]:
+    events: queue.Queue[Any] = queue.Queue()
+    Reporter(events, out).on_trial_error(1, [], given_up(error))
+    return list(events.queue)
+
+
+def raised(error: Exception) -> RayTaskError:
+    return RayTaskError("train", f"Traceback ...\n{error!r}", error)
+
+
+def test_lost_worker_writes_the_failure_file_and_removes_its_heartbeat(tmp_path: Path) -> None:
+    results.prepare(tmp_path)
+    running.write(tmp_path, KEY, BEAT)
+    (event,) = report(tmp_path, ActorDiedError())
+    assert isinstance(event, Failed)
+    text = results.failure_path(tmp_path, KEY).read_text()
+    assert "the worker process was lost, 2 times in a row" in text
+    assert "--retry-failed" in text
+    assert "Last heartbeat: 12:30, epoch 3 of 9, process 1 on h." in text
+    assert running.read(tmp_path) == {}
+
+
+def test_traceback_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    results.prepare(tmp_path)
+    results.write_text(results.failure_path(tmp_path, KEY), "the traceback")
+    report(tmp_path, raised(RuntimeError("this run failed before")))
+    assert results.failure_path(tmp_path, KEY).read_text() == "the traceback"
+
+
+def test_error_outside_of_the_run_is_told_as_such(tmp_path: Path) -> None:
+    results.prepare(tmp_path)
+    assert report(tmp_path, raised(ImportError("no module"))) == [
+        Failed(KEY, "ImportError('no module')")
+    ]
+    text = results.failure_path(tmp_path, KEY).read_text()
+    assert "an error outside of the run" in text
+    assert "ImportError('no module')" in text
+    assert "worker process was lost" not in text
+
+
+def test_run_whose_worker_was_lost_after_its_row_is_finished(
+    tmp_path: Path, make_row: Callable[..., dict[str, Any]]
+) -> None:
+    results.prepare(tmp_path)
+    results.write_row(tmp_path, make_row(key=KEY))
+    (event,) = report(tmp_path, ActorDiedError())
+    assert isinstance(event, Finished)
+    assert event.row == results.read_row(tmp_path, KEY)
+    assert results.failed_keys(tmp_path) == set()
+
+
+def test_lost_worker_that_is_replaced_is_logged_and_one_that_raised_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reporter = Reporter(queue.Queue(), tmp_path)
+    reporter.on_trial_recover(1, [], given_up(raised(RuntimeError("x"))))
+    assert caplog.messages == []
+    reporter.on_trial_recover(1, [], given_up(ActorDiedError()))
+    (message,) = caplog.messages
+    assert message.startswith(f"run {KEY} lost its worker (")
+    assert message.endswith("it begins anew")
