@@ -1,0 +1,255 @@
+"""Figures of heatmaps: the same images for every method and seed, lowest to highest score."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports import panels, plots
+from reports.evidence import all_or_none, read_shown
+from reports.figures_groups import DataSet, file_name
+from reports.panels import QUANTILE, Normalisation, Shown
+from reports.plots import Book, Drawn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LEFT = 0.86  # inches for the names of the lines
+_GAP, _GROUP_GAP = 0.03, 0.16  # share of a tile: between tiles, and between the labels
+_WORDS = {
+    "local": "each normalised by itself",
+    "semi_global": "normalised over the images shown",
+    "global": "normalised over the test set",
+}
+SEEDS = 3  # lines per method in the figure of seeds
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of pictures, uint8 [k, h, w, 3], and its name."""
+
+    name: str
+    tiles: np.ndarray
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the runs of one class kept: per method label its runs by seed, all cut to the same
+    images, nominal and then anomalous, each from the lowest to the highest score of `order`."""
+
+    runs: Mapping[str, Mapping[int, Shown]]
+    num_nominal: int
+    order: str
+
+    def has_references(self, quantile: float) -> bool:
+        """Whether every run can be normalised over its test set at that quantile."""
+        return all(
+            run.reference is not None and run.reference.at(quantile) is not None
+            for seeds in self.runs.values()
+            for run in seeds.values()
+        )
+
+
+def read(
+    data: DataSet, number: int, places: Mapping[str, Path], *, per_label: int
+) -> tuple[Kept | None, dict[str, dict[int, Shown]]]:
+    """The common images of class `number` over all methods and seeds, ready to draw (None when no
+    run has heatmaps or no image is common to all), and everything that was read, by method and
+    seed."""
+    everything: dict[str, dict[int, Shown]] = {}
+    for method in data.methods:
+        rows = method.of_class(number)
+        if rows and all_or_none(rows, places, "heatmaps"):
+            everything[method.label] = {
+                row["seed"]: read_shown(places[row["key"]], row["key"]) for row in rows
+            }
+    return choose(everything, per_label=per_label), everything
+
+
+def choose(everything: Mapping[str, Mapping[int, Shown]], *, per_label: int) -> Kept | None:
+    """The runs cut to common images, `per_label` of each label where there are as many, in the
+    order of the scores of the first method's lowest seed."""
+    runs = [run for seeds in everything.values() for run in seeds.values()]
+    ids = panels.common_ids(runs) if runs else np.empty(0, np.int64)
+    if len(ids) == 0:
+        return None
+    label, seeds = next(iter(everything.items()))
+    seed = min(seeds)
+    leading = panels.select(seeds[seed], ids)
+    scores = dict(zip(leading.ids.tolist(), (leading.scores).tolist(), strict=True))
+    chosen = panels.lowest_to_highest(leading, scores, per_label=per_label)
+    cut = {
+        name: {one: panels.select(run, chosen) for one, run in sorted(by_seed.items())}
+        for name, by_seed in everything.items()
+    }
+    num_nominal = int((cut[label][seed].labels == 0).sum())
+    return Kept(cut, num_nominal, f"{label}, seed {seed}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How heatmaps are shown: the quantile at which they are cut, and matplotlib's colour map."""
+
+    quantile: float = QUANTILE
+    colour_map: str = plots.HEATMAP
+
+
+LOOK = Look()
+
+
+@contextmanager
+def books(data: DataSet, out: Path) -> Iterator[Callable[[str], Book]]:
+    """Gives the PDF of each kind of figure, a page per class, and closes all at the end."""
+    opened: dict[str, Book] = {}
+
+    def book(kind: str) -> Book:
+        if kind not in opened:
+            opened[kind] = Book(out / f"{data.name}_{kind}.pdf")
+        return opened[kind]
+
+    try:
+        yield book
+    finally:
+        for one in opened.values():
+            one.close()
+
+
+def write(
+    data: DataSet,
+    kept: Kept,
+    out: Path,
+    *,
+    number: int,
+    book: Callable[[str], Book],
+    look: Look = LOOK,
+) -> list[Drawn]:
+    """Draws the heatmaps of class `number`: normalised per image ("local") and over many ("global"
+    where every run kept its reference, else "semi_global"), laid over the images, and of several
+    seeds below each other."""
+    class_name = dict(data.classes)[number]
+    where = f"on {data.title}, nominal class {class_name}"
+    order = f"Images of each label from the lowest to the highest score of {kept.order}."
+    seeds = sorted({min(by_seed) for by_seed in kept.runs.values()})
+    first = f"{where}, seed {', '.join(str(seed) for seed in seeds)}"
+    local = f"{_WORDS['local']}, cut at the {look.quantile:g} quantile"
+    wide: Normalisation = "global" if kept.has_references(look.quantile) else "semi_global"
+    kinds = {
+        "heatmaps_local": (_method_lines(kept, "local", look), f"Heatmaps {first}, {local}"),
+        f"heatmaps_{wide}": (
+            _method_lines(kept, wide, look),
+            f"Heatmaps {first}, {_WORDS[wide]}, cut at the {look.quantile:g} quantile",
+        ),
+        "overlays": (_overlay_lines(kept, look), f"Heatmaps laid over images {first}, {local}"),
+        "seeds": (_seed_lines(kept, look), f"Heatmaps of different seeds {where}, {local}"),
+    }
+    if all(len(by_seed) == 1 for by_seed in kept.runs.values()):
+        del kinds["seeds"]
+    drawn = []
+    for kind, (lines, caption) in kinds.items():
+        figure = draw([*inputs(kept), *lines], num_nominal=kept.num_nominal)
+        stem = out / f"{data.name}_{number}_{file_name(class_name)}_{kind}"
+        drawn.append(plots.save(figure, stem, caption=f"{caption}. {order}", book=book(kind)))
+    return drawn
+
+
+def _method_lines(kept: Kept, normalisation: Normalisation, look: Look) -> Iterator[Line]:
+    for label, by_seed in kept.runs.items():
+        shades = values(by_seed[min(by_seed)], normalisation, quantile=look.quantile)
+        yield Line(label, panels.colours(shades, colour_map=look.colour_map))
+
+
+def _overlay_lines(kept: Kept, look: Look) -> Iterator[Line]:
+    for label, by_seed in kept.runs.items():
+        run = by_seed[min(by_seed)]
+        shades = values(run, "local", quantile=look.quantile)
+        yield Line(label, panels.overlay(run.images, shades, colour_map=look.colour_map))
+
+
+def _seed_lines(kept: Kept, look: Look) -> Iterator[Line]:
+    for label, by_seed in kept.runs.items():
+        for seed in sorted(by_seed)[:SEEDS]:
+            shades = values(by_seed[seed], "local", quantile=look.quantile)
+            name = f"{label}, seed {seed}"
+            yield Line(name, panels.colours(shades, colour_map=look.colour_map))
+
+
+def inputs(kept: Kept) -> Iterator[Line]:
+    """The images, and below them their masks where any of them has a pixel."""
+    first = next(run for seeds in kept.runs.values() for run in seeds.values())
+    yield Line("input", panels.pictures(first.images))
+    if first.masks is not None and first.masks.any():
+        masks = np.repeat(first.masks[..., None], 3, axis=-1)
+        yield Line("mask", np.where(masks, 255, 0).astype(np.uint8))
+
+
+def values(run: Shown, normalisation: Normalisation, *, quantile: float) -> np.ndarray:
+    """The heatmaps of `run` in [0, 1]. Raises ValueError for "global" where the run did not keep
+    the reference of its test set."""
+    match normalisation:
+        case "local":
+            return panels.normalise(run.heatmaps, quantile=quantile)
+        case "semi_global":
+            return panels.normalise(
+                run.heatmaps, by=panels.reference(run.heatmaps, quantile=quantile)
+            )
+        case "global":
+            by = run.reference.at(quantile) if run.reference else None
+            if by is None:
+                raise ValueError(
+                    f"these runs did not keep the quantile {quantile:g} of their test set, which "
+                    "global normalisation needs; use semi_global, over the images shown"
+                )
+            return panels.normalise(run.heatmaps, by=by)
+
+
+def compose(
+    lines: Sequence[Line], *, num_nominal: int
+) -> tuple[np.ndarray, list[float], float, float]:
+    """One picture of all lines uint8 [h, w, 3]; the centre of each line, and the right end of the
+    nominal and the left end of the anomalous images, as shares of its height and width."""
+    side = max(max(line.tiles.shape[1] for line in lines), 32)
+    gap, group = max(1, round(_GAP * side)), max(2, round(_GROUP_GAP * side))
+    resized = [panels.resize(line.tiles, side) for line in lines]
+    strips = [
+        panels.strip(tiles, gap=gap, groups=(num_nominal,), group_gap=group) for tiles in resized
+    ]
+    height = len(strips) * side + (len(strips) - 1) * gap
+    canvas = np.full((height, strips[0].shape[1], 3), 255, np.uint8)
+    centres = []
+    for place, one in enumerate(strips):
+        top = place * (side + gap)
+        canvas[top : top + side] = one
+        centres.append((top + side / 2) / height)
+    width = (strips[0].shape[1] - group - gap * (len(lines[0].tiles) - 2)) / len(lines[0].tiles)
+    end = num_nominal * width + max(0, num_nominal - 1) * gap
+    return canvas, centres, end / canvas.shape[1], (end + group) / canvas.shape[1]
+
+
+def draw(lines: Sequence[Line], *, num_nominal: int) -> "Figure":
+    """The lines below each other, named on the left, the labels named above."""
+    canvas, centres, end, start = compose(lines, num_nominal=num_nominal)
+    width = plots.TEXT_WIDTH - _LEFT
+    height = width * canvas.shape[0] / canvas.shape[1]
+    total = height + 0.2
+    figure = plots.blank(plots.TEXT_WIDTH, total)
+    ax = figure.add_axes((_LEFT / plots.TEXT_WIDTH, 0, width / plots.TEXT_WIDTH, height / total))
+    ax.imshow(canvas, aspect="auto")
+    ax.set_axis_off()
+    for line, centre in zip(lines, centres, strict=True):
+        figure.text(
+            (_LEFT - 0.06) / plots.TEXT_WIDTH,
+            (1 - centre) * height / total,
+            line.name.replace(", ", "\n"),
+            ha="right",
+            va="center",
+            linespacing=0.95,
+        )
+    for name, left, right in (("nominal", 0.0, end), ("anomalous", start, 1.0)):
+        if right > left:
+            x = (_LEFT + (left + right) / 2 * width) / plots.TEXT_WIDTH
+            text = f"{name}: score low → high" if right - left > 0.3 else name
+            figure.text(x, (height + 0.05) / total, text, ha="center", va="bottom")
+    return figure
