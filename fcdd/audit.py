@@ -57,6 +57,10 @@ class Audit:
     score_spread: float
     examples: dict[str, np.ndarray]
 
+    def numbers(self) -> dict[str, float]:
+        """All but the examples, by name."""
+        return {name: value for name, value in vars(self).items() if name != "examples"}
+
 
 def audit(run: Run, net: nn.Module, task: Task) -> Audit:
     """The `Audit` of a trained net on the run's test images.
@@ -94,7 +98,7 @@ def audit(run: Run, net: nn.Module, task: Task) -> Audit:
         shift_nominal=float(shift[nominal].mean()),
         shift_anomalous=float(shift[~nominal].mean()),
         shift_moved_nominal=float(moved_shift[nominal].mean()),
-        score_spread=float(clean.scores[nominal].std()),
+        score_spread=float(clean.scores[nominal].std(correction=0)),
         examples=_examples(run, net, task, nominal.nonzero()[:_NUM_EXAMPLES, 0]),
     )
 
