@@ -1,5 +1,6 @@
 """What stands along the rows and the columns of a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +27,33 @@ class Axis:
 def axis(rows: Rows, places: np.ndarray, name: str) -> Axis:
     """The axis `name` ("method", "data.name", "data.normal_class" or any field of a Run) over the
     rows at `places`. Raises ValueError for a name that is no field."""
-    if name not in (METHOD, *RUN):
-        raise ValueError(f"no field {name!r} to put on an axis; known: {METHOD}, {', '.join(RUN)}")
-    columns = {METHOD: SETTING, DATA_SET: DATA}.get(name, (name,))
-    groups = rows.groups(columns, places)
     if name == METHOD:
-        groups.sort(key=lambda group: rank(rows.setting(group[0])))
-        headings = labels([rows.setting(group[0]) for group in groups])
-    else:
-        groups.sort(key=lambda group: order(rows.value(name, group[0])))
-        headings = [_heading(rows, group, name) for group in groups]
+        return _methods(rows, places)
+    if name not in RUN:
+        raise ValueError(f"no field {name!r} to put on an axis; known: {METHOD}, {', '.join(RUN)}")
+    groups = rows.groups(DATA if name == DATA_SET else (name,), places)
+    groups.sort(key=lambda group: order(rows.value(name, group[0])))
+    headings = [_heading(rows, group, name) for group in groups]
+    return _axis(name, places, groups, _all_different(headings))
+
+
+def _methods(rows: Rows, places: np.ndarray) -> Axis:
+    """Methods are told apart within each data set, and stand on one line where they are called
+    alike: FCDD has another net and pool on each data set."""
+    members: dict[str, list[np.ndarray]] = {}
+    for data in rows.groups(DATA, places):
+        groups = rows.groups(SETTING, data)
+        names = labels([rows.setting(group[0]) for group in groups])
+        for label, group in zip(names, groups, strict=True):
+            members.setdefault(label, []).append(group)
+    ordered = sorted(members, key=lambda label: (rank(rows.setting(members[label][0][0])), label))
+    groups = [np.sort(np.concatenate(members[label])) for label in ordered]
+    return _axis(METHOD, places, groups, ordered)
+
+
+def _axis(
+    name: str, places: np.ndarray, groups: Sequence[np.ndarray], headings: Sequence[str]
+) -> Axis:
     ids = np.empty(len(places), dtype=np.int64)
     sequence = np.argsort(places)
     for place, group in enumerate(groups):
@@ -43,7 +61,7 @@ def axis(rows: Rows, places: np.ndarray, name: str) -> Axis:
     return Axis(
         name=name,
         ids=ids,
-        headings=tuple(_all_different(headings)),
+        headings=tuple(headings),
         examples=tuple(int(group[0]) for group in groups),
     )
 

@@ -21,6 +21,8 @@ def caption(table: Table, *, bold: Bold, resampling: Resampling) -> str:
             f"{in_words({**table.common, **next(iter(table.settings.values()), {})})}."
         )
     sentences.append(_spread(table))
+    if DATA_SET in table.axes and METHOD in table.axes and len(table.columns) > 1:
+        sentences.append("Net, pool and schedule are those of each data set.")
     if table.bold:
         where = "row" if table.axes[1] not in (CLASS, DATA_SET) else "column"
         sentences.append(_bold(bold, where, resampling))
@@ -33,8 +35,9 @@ def _plural(name: str) -> str:
 
 
 def usual_n(table: Table) -> int:
-    """The number of seeds of most cells, the larger one in doubt."""
-    counts = [cell.n for _, _, cell in table.present()]
+    """The number of seeds of most cells, means over classes aside; the larger one in doubt."""
+    end = (len(table.rows) - table.mean_row, len(table.columns) - table.mean_column)
+    counts = [cell.n for row, column, cell in table.present() if row < end[0] and column < end[1]]
     return max(set(counts), key=lambda n: (counts.count(n), n), default=0)
 
 
