@@ -1,4 +1,4 @@
-"""All figures of a report: curves, training, heatmaps, their stability, ablations."""
+"""All figures of a report: curves, training, heatmaps, their stability, ablations, audits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.results import write_text
 from reports import (
     figures_ablation,
+    figures_audit,
     figures_curves,
     figures_panels,
     figures_stability,
@@ -47,6 +48,7 @@ def write(
         for data in evidence.data:
             drawn += figures_curves.write(data, evidence, out)
             drawn += figures_training.write(data, evidence, out)
+            drawn += figures_audit.write(data, evidence.places, out, look=look)
             panels, found = _heatmaps(data, evidence.places, out, look)
             drawn += figures_stability.write(data, found, out)
             drawn += panels

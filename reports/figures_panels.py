@@ -1,38 +1,25 @@
 """Figures of heatmaps: the same images for every method and seed, lowest to highest score."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reports import panels, plots
 from reports.evidence import all_or_none, read_shown
 from reports.figures_groups import DataSet, file_name
+from reports.figures_tiles import Line, draw
 from reports.panels import QUANTILE, Normalisation, Shown
 from reports.plots import Book, Drawn
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_LEFT = 0.86  # inches for the names of the lines
-_GAP, _GROUP_GAP = 0.03, 0.16  # share of a tile: between tiles, and between the labels
 _WORDS = {
     "local": "each normalised by itself",
     "semi_global": "normalised over the images shown",
     "global": "normalised over the test set",
 }
 SEEDS = 3  # lines per method in the figure of seeds
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of pictures, uint8 [k, h, w, 3], and its name."""
-
-    name: str
-    tiles: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -149,7 +136,7 @@ def write(
         del kinds["seeds"]
     drawn = []
     for kind, (lines, caption) in kinds.items():
-        figure = draw([*inputs(kept), *lines], num_nominal=kept.num_nominal)
+        figure = draw([*inputs(kept), *lines], groups=groups(kept))
         stem = out / f"{data.name}_{number}_{file_name(class_name)}_{kind}"
         drawn.append(plots.save(figure, stem, caption=f"{caption}. {order}", book=book(kind)))
     return drawn
@@ -174,6 +161,14 @@ def _seed_lines(kept: Kept, look: Look) -> Iterator[Line]:
             shades = values(by_seed[seed], "local", quantile=look.quantile)
             name = f"{label}, seed {seed}"
             yield Line(name, panels.colours(shades, colour_map=look.colour_map))
+
+
+def groups(kept: Kept) -> list[tuple[str, int]]:
+    """The heading above the images of each label, and their number."""
+    first = next(run for seeds in kept.runs.values() for run in seeds.values())
+    counts = (kept.num_nominal, len(first.ids) - kept.num_nominal)
+    names = ("nominal: score low → high", "anomalous: score low → high")
+    return [(name, count) for name, count in zip(names, counts, strict=True) if count]
 
 
 def inputs(kept: Kept) -> Iterator[Line]:
@@ -203,53 +198,3 @@ def values(run: Shown, normalisation: Normalisation, *, quantile: float) -> np.n
                     "global normalisation needs; use semi_global, over the images shown"
                 )
             return panels.normalise(run.heatmaps, by=by)
-
-
-def compose(
-    lines: Sequence[Line], *, num_nominal: int
-) -> tuple[np.ndarray, list[float], float, float]:
-    """One picture of all lines uint8 [h, w, 3]; the centre of each line, and the right end of the
-    nominal and the left end of the anomalous images, as shares of its height and width."""
-    side = max(max(line.tiles.shape[1] for line in lines), 32)
-    gap, group = max(1, round(_GAP * side)), max(2, round(_GROUP_GAP * side))
-    resized = [panels.resize(line.tiles, side) for line in lines]
-    strips = [
-        panels.strip(tiles, gap=gap, groups=(num_nominal,), group_gap=group) for tiles in resized
-    ]
-    height = len(strips) * side + (len(strips) - 1) * gap
-    canvas = np.full((height, strips[0].shape[1], 3), 255, np.uint8)
-    centres = []
-    for place, one in enumerate(strips):
-        top = place * (side + gap)
-        canvas[top : top + side] = one
-        centres.append((top + side / 2) / height)
-    width = (strips[0].shape[1] - group - gap * (len(lines[0].tiles) - 2)) / len(lines[0].tiles)
-    end = num_nominal * width + max(0, num_nominal - 1) * gap
-    return canvas, centres, end / canvas.shape[1], (end + group) / canvas.shape[1]
-
-
-def draw(lines: Sequence[Line], *, num_nominal: int) -> "Figure":
-    """The lines below each other, named on the left, the labels named above."""
-    canvas, centres, end, start = compose(lines, num_nominal=num_nominal)
-    width = plots.TEXT_WIDTH - _LEFT
-    height = width * canvas.shape[0] / canvas.shape[1]
-    total = height + 0.2
-    figure = plots.blank(plots.TEXT_WIDTH, total)
-    ax = figure.add_axes((_LEFT / plots.TEXT_WIDTH, 0, width / plots.TEXT_WIDTH, height / total))
-    ax.imshow(canvas, aspect="auto")
-    ax.set_axis_off()
-    for line, centre in zip(lines, centres, strict=True):
-        figure.text(
-            (_LEFT - 0.06) / plots.TEXT_WIDTH,
-            (1 - centre) * height / total,
-            line.name.replace(", ", "\n"),
-            ha="right",
-            va="center",
-            linespacing=0.95,
-        )
-    for name, left, right in (("nominal", 0.0, end), ("anomalous", start, 1.0)):
-        if right > left:
-            x = (_LEFT + (left + right) / 2 * width) / plots.TEXT_WIDTH
-            text = f"{name}: score low → high" if right - left > 0.3 else name
-            figure.text(x, (height + 0.05) / total, text, ha="center", va="bottom")
-    return figure

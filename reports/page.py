@@ -84,7 +84,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["tint"] = tint
+    environment.globals["tints"] = tints
     texts = {
         name: Markup((templates / f"page.{name}").read_text(encoding="utf-8"))  # our own files
         for name in ("css", "js")
@@ -102,13 +102,17 @@ def render(
     )
 
 
-def tint(one: View, value: float | None) -> int:
-    """How strongly a cell is tinted, 0 to 100: its place between the lowest and the highest value
-    of the table."""
-    values = [cell.value for row in one.rows for cell in row.cells if cell.value is not None]
-    if value is None or max(values) == min(values):
-        return 0
-    return round(100 * (value - min(values)) / (max(values) - min(values)))
+def tints(one: View) -> dict[float, int]:
+    """How strongly cells are tinted, 0 to 100, by their value: its place between the lowest and the
+    highest metric of the table."""
+    values = {
+        cell.value
+        for row in one.rows
+        for cell in row.cells
+        if cell.metric and cell.value is not None
+    }
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return {value: round(100 * (value - low) / (high - low)) for value in values if high > low}
 
 
 def shared_provenance(views: Sequence[View]) -> dict[str, str]:

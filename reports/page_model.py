@@ -1,11 +1,15 @@
 """What the page shows of a table: one view per printed table, cells with the keys of their runs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from reports.sheet import Head, Number, Printed
+from reports.rows import METRICS
+from reports.sheet import Line, Number, Printed, Sheet
 from reports.text import plain
+
+_NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as it reads, the number it sorts by (None sorts last), and the runs behind it."""
+    """A cell as it reads, the number it sorts by (None: by its text), whether that is a metric, and
+    the runs behind it."""
 
     text: str
     marks: str
     value: float | None
+    metric: bool
     bold: bool
     keys: tuple[str, ...]
     hint: str
@@ -74,55 +80,84 @@ class View:
 
 
 def view(table: Printed) -> View:
-    """The view of a printed table, its parts side by side again."""
-    sheets = table.sheets
-    keys = _keys(table)
-    columns = tuple(Column(head.text, head.group) for sheet in sheets for head in sheet.heads)
+    """The view of a printed table, its parts put together again."""
+    columns, lines = _whole(table.sheets)
+    records = _Records(table)
     rows = []
-    for place, line in enumerate(sheets[0].lines):
-        entries = [entry for sheet in sheets for entry in sheet.lines[place].entries]
+    for line in lines:
         cells = []
-        for column, entry in zip(columns, entries, strict=True):
-            record = keys.get((line.name, column.label), {})
+        for column, entry in zip(columns, line.entries, strict=True):
+            number = isinstance(entry, Number)
+            record = records.of(line.name, column) if number else {}
             cells.append(
                 Cell(
                     text=plain(entry),
                     marks=entry.marks,
-                    value=entry.value if isinstance(entry, Number) else None,
+                    value=entry.value if number else _leading(plain(entry)),
+                    metric=number,
                     bold=entry.bold,
-                    keys=tuple(record.get("keys", ())) if isinstance(entry, Number) else (),
+                    keys=tuple(record.get("keys", ())),
                     hint=_hint(record),
                 )
             )
         rows.append(Row(line.name, tuple(cells), mean=line.rule))
-    told = dict.fromkeys(note for sheet in sheets for note in sheet.footnotes)
+    first, count = table.sheets[0], len(table.sheets)
     return View(
         stem=table.stem,
-        title=sheets[0].title.removesuffix(f" Part 1 of {len(sheets)}."),
+        title=first.title.removesuffix(f" Part 1 of {count}."),
         how=table.how,
-        corner=sheets[0].corner,
-        columns=columns,
+        corner=first.corner,
+        columns=tuple(columns),
         rows=tuple(rows),
-        footnotes=tuple(told),
+        footnotes=tuple(dict.fromkeys(note for one in table.sheets for note in one.footnotes)),
         settings=_settings(table),
         provenance=tuple((name, ", ".join(values)) for name, values in table.provenance.items()),
     )
 
 
-def heading(head: Head) -> str:
-    """A heading in one line."""
-    return Column(head.text, head.group).label
+def _whole(sheets: Sequence[Sheet]) -> tuple[list[Column], list[Line]]:
+    """The columns and lines of a table whose parts are `sheets`, the first columns first."""
+    blocks: list[list[Sheet]] = []
+    for sheet in sheets:
+        if blocks and blocks[-1][0].heads == sheet.heads:
+            blocks[-1].append(sheet)  # further lines of the same columns
+        else:
+            blocks.append([sheet])
+    columns = [Column(head.text, head.group) for block in blocks for head in block[0].heads]
+    lines = [line for sheet in blocks[0] for line in sheet.lines]
+    for block in blocks[1:]:
+        beside = [line for sheet in block for line in sheet.lines]
+        lines = [
+            replace(line, entries=(*line.entries, *other.entries))
+            for line, other in zip(lines, beside, strict=True)
+        ]
+    return columns, lines
 
 
-def _keys(table: Printed) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """The records by row and column; one without a column stands for all columns of its row."""
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
-    labels = [heading(head) for sheet in table.sheets for head in sheet.heads]
-    for record in table.records:
-        row = str(record.get("row", ""))
-        for label in [str(record["column"])] if "column" in record else labels:
-            found[row, label] = record
-    return found
+class _Records:
+    """The records of a table by row and column: which runs are behind a cell."""
+
+    def __init__(self, table: Printed) -> None:
+        self._found = {
+            (str(record.get("row", "")), str(record.get("column", ""))): record
+            for record in table.records
+        }
+        columns = {column for _, column in self._found}
+        self._only = columns.pop() if len(columns) == 1 else None
+
+    def of(self, row: str, column: Column) -> Mapping[str, Any]:
+        """The record of a cell: of its column by name, else (where the heading is "ours" or the
+        metric) of its group or of the only method there is. Empty for numbers of others."""
+        names = [column.label.removeprefix("ours, ")]
+        if column.text in ("ours", *METRICS.values()):
+            names += [column.group, self._only or ""]
+        return next((self._found[row, name] for name in names if (row, name) in self._found), {})
+
+
+def _leading(text: str) -> float | None:
+    """The number that `text` begins with, as "−0.4 [−1.2, 0.3]" does."""
+    found = _NUMBER.match(text)
+    return float(found[0].replace("−", "-")) if found else None
 
 
 def _hint(record: Mapping[str, Any]) -> str:
