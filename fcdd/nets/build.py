@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from fcdd.catalog import PRETRAINED_NETS
 from fcdd.config import Net, Run
-from fcdd.data.task import generator
+from fcdd.data.randomness import generator
 from fcdd.nets import autoencoders, hsc, kernel_study, medium, small, vgg
 from fcdd.nets.graph import graph_field
 from fcdd.nets.trunk import FCDD_TRUNK, Trunk

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from fcdd.config import Run
-from fcdd.data.task import generator
+from fcdd.data.randomness import generator
 
 
 @contextmanager

@@ -83,6 +83,3 @@ def FCDD_CNN32_LW3K(*, bias: bool = True) -> Chain:
         conv_final=conv(128, 1, 1, bias=bias),
     )
     return Chain(layers, unused=["bn2d3"])
-
-
-SmallFCDD = nn.Module  # the name that training and evaluation know

@@ -13,6 +13,7 @@ from fcdd.config import Run, change
 from fcdd.data.constants import Normalisation
 from fcdd.model_file import read_model, write_model
 from fcdd.nets.build import build
+from fcdd.nets.vgg import FCDD_CNN224_VGG_F
 
 ONE = Normalisation(lcn_min=(-1.5,), lcn_max=(2.25,), mean=(0.1,), std=(1 / 3,))
 THREE = Normalisation((-1.0,) * 3, (2.0,) * 3, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
@@ -48,7 +49,7 @@ def test_the_same_model_gives_the_same_bytes_whatever_its_memory_format(
     assert {path.name for path in tmp_path.iterdir()} == {"a.safetensors", "b.safetensors"}
 
 
-def test_a_trunk_and_a_frozen_net_come_back(digits_run: Run, tmp_path: Path) -> None:
+def test_a_residual_trunk_comes_back_bit_for_bit(digits_run: Run, tmp_path: Path) -> None:
     trunk = change(
         digits_run,
         {
@@ -67,6 +68,31 @@ def test_a_trunk_and_a_frozen_net_come_back(digits_run: Run, tmp_path: Path) -> 
     _, again, _ = read_model(tmp_path / "m.safetensors")
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(again(images), net.eval()(images))
+
+
+def test_a_frozen_net_comes_back_frozen_without_pretrained_weights(
+    digits_run: Run, tmp_path: Path
+) -> None:
+    run = change(
+        digits_run,
+        {
+            "data.name": "mvtec",
+            "data.normal_class": 0,
+            "outliers.source": "none",
+            "supervision.mode": "malformed_nominal",
+            "supervision.noise": "gaussian",
+            "net.name": "FCDD_CNN224_VGG_F",
+            "net.frozen_batch_norm": "published",
+        },
+    )
+    net = FCDD_CNN224_VGG_F(frozen_batch_norm="published")
+    write_model(tmp_path / "m.safetensors", net, run=run, normalisation=THREE)
+    _, again, _ = read_model(tmp_path / "m.safetensors")
+    frozen = [name for name, p in again.named_parameters() if not p.requires_grad]
+    assert frozen == [name for name, p in net.named_parameters() if not p.requires_grad]
+    assert len(frozen) == 16
+    again.train()
+    assert all(module.training for module in again.modules())  # as the published ones
 
 
 def _damaged(change_header: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
