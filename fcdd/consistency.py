@@ -40,6 +40,7 @@ def check(
     _check_few_maps(data, supervision)
     _check_objective(data, objective, supervision, heatmaps)
     _check_watermark(data, watermark, supervision)
+    _check_published_blur(data, objective, heatmaps, protocol)
     switches = _switches(data, outliers, supervision, net, objective, heatmaps)
     _check_switches(switches, protocol)
 
@@ -157,6 +158,17 @@ def _check_objective(
         )
 
 
+def _check_published_blur(
+    data: Data, objective: Objective, heatmaps: Heatmaps, protocol: Protocol
+) -> None:
+    tested = data.name in WITH_DEFECTS or data.maps
+    if protocol == "published" and heatmaps.blur != "none" and (tested or objective.name == "ae"):
+        raise ValueError(
+            f"heatmaps.blur {heatmaps.blur!r} is not published for the pixel scores of "
+            f"{objective.name!r}; set it to 'none' or leave protocol 'mended'"
+        )
+
+
 def _check_watermark(data: Data, watermark: Watermark, supervision: Supervision) -> None:
     if watermark.kind == "none":
         if watermark != Watermark():
@@ -194,7 +206,7 @@ def _switches(
             objective.one_label_batches,
             fcdd and not objective.maps,
         ),
-        "heatmaps.upsampling": (heatmaps.upsampling, fcdd or heatmaps.blur == "gaussian"),
+        "heatmaps.upsampling": (heatmaps.upsampling, fcdd),
         "net.frozen_batch_norm": (net.frozen_batch_norm, net.name in FROZEN_NETS),
         "supervision.labelled_in_test": (supervision.labelled_in_test, few),
         "supervision.noise_colours": (

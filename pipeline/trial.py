@@ -140,8 +140,8 @@ def _write_outputs(
         results.write_pixels(out, key, evaluation.pixels.histograms)
     results.write_heatmaps(out, key, **shown_heatmaps(run, fitted.net, task))
     if run.watermark.kind != "none":
-        numbers = asdict(audit(run, fitted.net, task))
-        results.write_audit(out, key, numbers, **numbers.pop("examples"))
+        found = audit(run, fitted.net, task)
+        results.write_audit(out, key, found.numbers(), **found.examples)
 
 
 def _device_name(device: torch.device) -> str:

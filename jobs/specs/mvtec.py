@@ -46,7 +46,7 @@ hsc = change(
         "objective.name": "hsc",
         "objective.maps": False,
         "net.name": "CNN224_VGG_F",
-        "heatmaps.blur": "gaussian",
+        "heatmaps.upsampling": "mended",  # nothing to upsample
     },
 )
 ae = change(
@@ -55,7 +55,7 @@ ae = change(
         "objective.name": "ae",
         "objective.maps": False,
         "net.name": "AE224_VGG_F",
-        "heatmaps.blur": "gaussian",
+        "heatmaps.upsampling": "mended",  # nothing to upsample
         "supervision": Supervision(mode="unsupervised"),
     },
 )
