@@ -239,10 +239,11 @@ def _names(images: Images) -> tuple[str, ...]:
 
 
 def _taken(images: np.ndarray | Ragged | Streamed, places: np.ndarray) -> np.ndarray | Ragged:
-    if not isinstance(images, np.ndarray):
+    if isinstance(images, Streamed):
         return images.select(places)
-    whole = len(places) == len(images) and bool((np.diff(places) == 1).all())
-    return images if whole else images[places]
+    if np.array_equal(places, np.arange(len(images))):
+        return images  # shared between workers, not copied
+    return images.select(places) if isinstance(images, Ragged) else images[places]
 
 
 def _on(images: np.ndarray | Ragged, device: torch.device) -> Tensor | Ragged:
