@@ -45,7 +45,7 @@ class Files:
         """The file `name` for a message: a path, or a tar and a path in it."""
         if self.place.is_dir():
             return str(self.place / (self.prefix + name))
-        return f"{self.prefix}{name} in {self.place}"
+        return f"{self.prefix}{name} in {self.place}" if name else str(self.place)
 
 
 def open_files(path: Path, *, only: Collection[str] = ()) -> Files:
