@@ -53,7 +53,8 @@ def check_custom(files: Inventory, examined: Mapping[str, Examined], notes: Note
     note_masks({**seen, **tested}, anomalous, maps, map_files, notes)
     note_copies(seen, tested, notes)
     tops = ("train", "test", "train_maps", "test_maps")
-    note_strays(files, {*images["train"], *images["test"], *maps.values()}, tops, notes)
+    told = {name for name in files.images() if PurePosixPath(name).parts[0] in tops[2:]}
+    note_strays(files, {*images["train"], *images["test"], *told}, tops, notes)
     layout = "nominal_anomalous" if by_role else "one_vs_rest"
     both = sorted(classes["train"] & classes["test"])
     return CustomFolders(layout, tuple(both), bool(maps), tested)

@@ -36,7 +36,8 @@ def check_mvtec_class(
     mask_files = taken(masks.values(), examined, notes)
     note_masks(tested, set(anomalous), masks, mask_files, notes)
     note_copies(seen, tested, notes)
-    note_strays(files, {*train, *test, *masks.values()}, ("train", "test", "ground_truth"), notes)
+    told = {name for name in files.images() if is_mask_path(name)}  # each is a mask, or noted
+    note_strays(files, {*train, *test, *told}, ("train", "test", "ground_truth"), notes)
     return tested
 
 
@@ -69,6 +70,12 @@ def _by_folder(files: Inventory, part: str, notes: Notes) -> dict[str, str]:
     return found
 
 
+def is_mask_path(name: str) -> bool:
+    """Whether a mask has this name in a class folder."""
+    parts = PurePosixPath(name).parts
+    return parts[0] == "ground_truth" and len(parts) == 3
+
+
 def _note_missing(
     found: Mapping[str, str], folders: Collection[str], part: str, notes: Notes
 ) -> None:
@@ -81,8 +88,8 @@ def _mask_files(files: Inventory, test: Mapping[str, str], notes: Notes) -> dict
     """The mask file of each test image that has one."""
     candidates: dict[tuple[str, str], list[str]] = {}
     for name in files.images():
-        path = PurePosixPath(name)
-        if path.parts[0] == "ground_truth" and len(path.parts) == 3:
+        if is_mask_path(name):
+            path = PurePosixPath(name)
             candidates.setdefault((path.parts[1], path.stem), []).append(name)
     masks = {}
     for name, folder in test.items():

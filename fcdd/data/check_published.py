@@ -82,12 +82,10 @@ def _note_copies(images: Images, place: str, notes: Notes) -> None:
     trained = {image.tobytes() for image in np.asarray(images.train)}
     copies = [i for i, image in enumerate(images.test) if image.tobytes() in trained]
     if copies:
-        shown = ", ".join(map(str, copies[:5]))
-        detail = f"{len(copies)} of {len(images.test)} (numbers {shown}, ...)"
+        shown = ", ".join([*map(str, copies[:5]), *(["..."] if len(copies) > 5 else [])])
+        detail = f"{len(copies)} of {len(images.test)}: numbers {shown}"
         remedy = "they are part of the published data set"
-        notes.add(
-            place, "test images that are also in the training set", "harmless", remedy, detail
-        )
+        notes.add(place, "test images that are also training images", "harmless", remedy, detail)
 
 
 def _digest(image: np.ndarray) -> bytes:

@@ -29,6 +29,7 @@ _MEANING = {
 }
 _STYLE = {"refused": "red", "counted": "yellow", "harmless": "dim"}
 _PLAIN_SECONDS = 10.0
+_WIDE = 10_000  # characters
 
 
 @app.callback()
@@ -54,10 +55,12 @@ def check(
         from fcdd.data.check import check as look
 
         console = Console()
+        if not console.is_terminal:
+            console = Console(width=_WIDE)  # in a file, no path is cut or wrapped
         with _progress(console) as told:
             report = look(path, pool=pool, told=told)
     for tree in _trees(report, shown):
-        console.print(tree, highlight=False, soft_wrap=True)
+        console.print(tree, highlight=False)
     for line in _verdict(report):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     raise typer.Exit(1 if report.changes_numbers else 0)
