@@ -23,20 +23,16 @@ _DYES = np.array(  # blue, red, green, violet, yellow
 
 
 def scratch(image: np.ndarray, strength: float, rng: np.random.Generator) -> Defect:
-    """A thin bent line, bright or dark, fading at its ends."""
+    """A thin bent line: more often bright, where fresh material shows, than dark."""
+    steps = np.linspace(-1, 1, 9)
+    headings = rng.uniform(0, 2 * np.pi) + rng.uniform(-0.5, 0.5) * steps
     length = rng.uniform(34, 58) + 24 * strength
-    angle = rng.uniform(0, 2 * np.pi)
-    bend = rng.uniform(-0.5, 0.5)
-    steps = np.linspace(-0.5, 0.5, 9)
-    headings = angle + bend * steps * 2
-    points = np.stack([np.cumsum(np.sin(headings)), np.cumsum(np.cos(headings))], axis=1) * (
-        length / 9
-    )
+    points = np.cumsum(np.stack([np.sin(headings), np.cos(headings)], axis=1), axis=0) * length / 9
     points = points - points.mean(axis=0) + _place(rng, margin=26)
-    width = rng.uniform(1.3, 1.9) + 1.2 * strength
+    width = rng.uniform(1.8, 2.4) + 1.6 * strength
     near = 1 - edge(along(points) - width / 2, width=1.2)
-    tint = rng.choice([0.12, 0.95])
-    share = (0.30 + 0.5 * strength) * near * (0.85 + 0.15 * clouds(rng, (30, 30)))
+    tint = 0.95 if rng.random() < 0.7 else 0.12
+    share = (0.35 + 0.45 * strength) * near * (0.85 + 0.15 * clouds(rng, (30, 30)))
     return blend(image, np.full(3, tint), share), near
 
 
@@ -60,7 +56,7 @@ def hole(image: np.ndarray, strength: float, rng: np.random.Generator) -> Defect
 
 
 def cut(image: np.ndarray, strength: float, rng: np.random.Generator) -> Defect:
-    """A piece that was cut out and put back displaced, with a seam around it."""
+    """A piece that was cut out and put back displaced and turned over: paler, with a dark seam."""
     down, across = turned(rng.uniform(0, 180), centre=_place(rng, margin=24))
     height, width = rng.uniform(9, 14, 2) + np.array([0, rng.uniform(0, 8)])  # halves
     inside = np.minimum(height - np.abs(down), width - np.abs(across))
@@ -69,9 +65,11 @@ def cut(image: np.ndarray, strength: float, rng: np.random.Generator) -> Defect:
     steps = np.array([round(shift * np.sin(angle)), round(shift * np.cos(angle))])
     source = np.arange(SIDE) + steps[:, None]  # [2, SIDE]: rows and columns it is taken from
     source = np.clip(source, 0, SIDE - 1)
-    moved = blend(image, image[source[0]][:, source[1]], share)
+    pale = 0.5 * image.mean(axis=(0, 1)) + 0.48
+    back = image[source[0]][:, source[1]] * (0.80 - 0.35 * strength)
+    moved = blend(image, back + pale * (0.20 + 0.35 * strength), share)
     seam = share * (1 - edge(inside - 1.6, width=1.4))
-    return blend(moved, np.array([0.12, 0.11, 0.10]), (0.25 + 0.45 * strength) * seam), share
+    return blend(moved, np.array([0.12, 0.11, 0.10]), (0.15 + 0.35 * strength) * seam), share
 
 
 def bleed(image: np.ndarray, strength: float, rng: np.random.Generator) -> Defect:
@@ -81,7 +79,7 @@ def bleed(image: np.ndarray, strength: float, rng: np.random.Generator) -> Defec
     share = edge(inside, width=4)
     dye = _DYES[rng.integers(len(_DYES))]
     bright = image.mean(axis=2, keepdims=True) * (0.45 + 0.55 * dye / dye.mean())
-    amount = (0.25 + 0.45 * strength) * share * (0.85 + 0.15 * clouds(rng, (16, 16)))
+    amount = (0.35 + 0.45 * strength) * share * (0.85 + 0.15 * clouds(rng, (16, 16)))
     return blend(image, 0.9 * bright, amount), share
 
 

@@ -16,23 +16,20 @@ ROWS, COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float64)
 def clouds(rng: np.random.Generator, cells: tuple[float, float]) -> np.ndarray:
     """Smooth noise between -1 and 1: random values at `cells` (down, across) lattice cells over the
     image, at a random place of the lattice, joined smoothly."""
-    down, across = (_joints(cell, int(rng.integers(8))) for cell in cells)
-    lattice = rng.random((down.shape[1], across.shape[1])) * 2 - 1
-    return down @ lattice @ across.T
+    (above, down), (left, across) = (_joints(cell, int(rng.integers(8))) for cell in cells)
+    lattice = rng.random((above[-1] + 2, left[-1] + 2)) * 2 - 1
+    rows = lattice[above] + (lattice[above + 1] - lattice[above]) * down[:, None]
+    return rows[:, left] + (rows[:, left + 1] - rows[:, left]) * across
 
 
 @lru_cache(maxsize=256)
-def _joints(cells: float, eighth: int) -> np.ndarray:
-    """[SIDE, lattice points]: weights of the lattice points for each pixel; `eighth` shifts the
-    lattice by eighths of a cell."""
+def _joints(cells: float, eighth: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel along an axis the lattice point before it, and the weight of the next one;
+    `eighth` shifts the lattice by eighths of a cell."""
     place = np.arange(SIDE) * (cells / SIDE) + eighth / 8
-    left = np.floor(place).astype(np.int64)
-    part = place - left
-    weight = part * part * (3 - 2 * part)
-    joints = np.zeros((SIDE, int(left[-1]) + 2))
-    joints[np.arange(SIDE), left] = 1 - weight
-    joints[np.arange(SIDE), left + 1] = weight
-    return joints
+    before = np.floor(place).astype(np.int64)
+    part = place - before
+    return before, part * part * (3 - 2 * part)
 
 
 def turned(degrees: float, *, centre: tuple[float, float] = (0.0, 0.0)) -> tuple[np.ndarray, ...]:

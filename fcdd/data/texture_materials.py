@@ -18,7 +18,7 @@ def checker(rng: np.random.Generator) -> np.ndarray:
     row, column = np.floor(down).astype(np.int64), np.floor(across).astype(np.int64)
     odd = (row + column) % 2
     marble = 0.05 * clouds(rng, (14, 14)) + 0.04 * clouds(rng, (40, 40))
-    tones = rng.uniform(-0.05, 0.05, (64, 64))[row, column]
+    tones = rng.uniform(-0.035, 0.035, (64, 64))[row, column]
     dark, light = _near(rng, 0.62, 0.36, 0.27), _near(rng, 0.84, 0.77, 0.65)
     image = np.where(odd[..., None], light, dark) + (marble + tones)[..., None]
     border = np.minimum.reduce([down - row, row + 1 - down, across - column, column + 1 - across])
@@ -95,10 +95,10 @@ def pebbles(rng: np.random.Generator) -> np.ndarray:
         second = np.minimum(second, np.maximum(first, square))
         first = np.minimum(first, square)
     depth = (np.sqrt(second) - np.sqrt(first)) * pitch / 2  # from the border of the stone, in px
-    tones = np.array([0.60, 0.57, 0.52]) * rng.uniform(0.72, 1.22, (count * count, 1))
-    tones = tones + rng.uniform(-0.035, 0.035, (count * count, 1)) * np.array([1, 0.4, -1])
-    dome = 0.55 + 0.45 * np.clip(depth / 4.5, 0, 1) ** 0.6
+    tones = np.array([0.60, 0.57, 0.52]) * rng.uniform(0.88, 1.12, (count * count, 1))
+    tones = tones + rng.uniform(-0.025, 0.025, (count * count, 1)) * np.array([1, 0.4, -1])
+    dome = 0.66 + 0.34 * np.clip(depth / 4.5, 0, 1) ** 0.6
     light = 1 + 0.16 * np.clip(tops[owner] - down + lefts[owner] - across, -1, 1)
     grit = 1 + 0.06 * clouds(rng, (60, 60)) + 0.05 * clouds(rng, (25, 25))
     image = tones[owner] * (dome * light * grit)[..., None]
-    return blend(image, np.array([0.16, 0.15, 0.14]), 0.85 * (1 - edge(depth - 0.9, width=1.2)))
+    return blend(image, np.array([0.26, 0.25, 0.24]), 0.7 * (1 - edge(depth - 0.9, width=1.2)))

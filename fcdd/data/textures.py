@@ -4,6 +4,7 @@ Five materials, each with defects of four out of five kinds from subtle to clear
 It needs no download, is the same on every machine, and small enough to learn from on a laptop.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,9 +85,9 @@ def load(data: Data) -> Images:
     )
 
 
-def write(root: Path) -> None:
-    """Writes all classes below `root` as PNG files in the layout of MVTec-AD."""
-    for name in TEXTURE_NAMES:
+def write(root: Path, *, names: Sequence[str] = TEXTURE_NAMES) -> None:
+    """Writes the classes `names` below `root` as PNG files in the layout of MVTec-AD."""
+    for name in names:
         drawn = draw(name)
         for index, image in enumerate(drawn.train):
             _save(image, root / name / f"train/{NOMINAL}/{index:03}.png")
