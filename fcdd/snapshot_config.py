@@ -74,7 +74,8 @@ def published_run(arguments: dict[str, Any], *, custom: Custom | None = None) ->
     """
     take = _Arguments(arguments)
     data = _data(take, custom)
-    maps = take("objective", str) == "fcdd" and (data["name"] == "mvtec" or data.get("maps", False))
+    with_maps = data["name"] in WITH_DEFECTS or data.get("maps", False)
+    maps = with_maps and take("objective", str) == "fcdd"
     supervision, outliers = _supervision(take, data=str(data["name"]), maps=maps)
     return parse(
         {
@@ -84,7 +85,7 @@ def published_run(arguments: dict[str, Any], *, custom: Custom | None = None) ->
             "net": _net(take),
             "objective": _objective(take, maps=maps),
             "training": _training(take, passes=10 if data["name"] == "mvtec" else 1),
-            "heatmaps": _heatmaps(take),
+            "heatmaps": _heatmaps(take, scored=with_maps),
             "seed": _repetition(take),
             "protocol": "published",
         }
@@ -229,13 +230,16 @@ def _training(take: _Arguments, *, passes: int) -> dict[str, Any]:
     }
 
 
-def _heatmaps(take: _Arguments) -> dict[str, Any]:
-    objective = take("objective", str)
+def _heatmaps(take: _Arguments, *, scored: bool) -> dict[str, Any]:
+    """`scored`: the data have maps to score heatmaps against."""
+    objective, blurred = take("objective", str), take("blur_heatmaps", bool)
     heatmaps = {"gauss_std": take("gauss_std", int, float, type(None))}
-    # --blur-heatmaps had no effect on autoencoders
-    if objective == "hsc" and take("blur_heatmaps", bool):
-        return heatmaps | {"blur": "gaussian", "upsampling": "published"}
-    return heatmaps | ({"upsampling": "published"} if objective == "fcdd" else {})
+    if objective == "fcdd":
+        return heatmaps | {"upsampling": "published"}
+    # --blur-heatmaps blurred the pictures of HSC: not those of AE, nor what is scored
+    return heatmaps | (
+        {"blur": "gaussian"} if blurred and objective == "hsc" and not scored else {}
+    )
 
 
 def _repetition(take: _Arguments) -> int:

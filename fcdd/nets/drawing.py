@@ -17,8 +17,6 @@ def seeded_layers(run: Run, *, epoch: int, device: torch.device) -> Iterator[Non
     PyTorch's layers know only its global generators. Needed for CNN224_VGG* and AE224_VGG*, and for
     those trunks of FCDD_TRUNK that have such layers.
     """
-    devices = [device] if device.type != "cpu" else []
-    kind = device.type if devices else "cuda"
-    with torch.random.fork_rng(devices, device_type=kind):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator(run.seed, f"layers of epoch {epoch}").initial_seed())
         yield

@@ -1,6 +1,7 @@
 """Pretrained weights: from a file, from torchvision's cache, or not at all."""
 
 import hashlib
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -71,6 +72,16 @@ def test_pretrained_weights_from_a_file_fill_the_trunk_and_the_seed_fills_the_re
     other = build(change(vgg_run, {"seed": 8}), weights=file)
     first, second = (n.state_dict()["conv_final.weight"] for n in (net, other))
     assert not torch.equal(first, second)
+
+
+def test_a_vgg_net_with_a_file_of_weights_needs_no_torchvision(
+    vgg_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _save(_trunk_weights(), tmp_path)
+    monkeypatch.setattr(shipped, "VGG11_BN", file.name)
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # an import of it fails
+    frozen = change(vgg_run, {"net.name": "FCDD_CNN224_VGG_F"})
+    assert build(frozen, weights=file)(torch.rand(2, 3, 32, 32)).shape == (2, 1, 4, 4)
 
 
 @pytest.mark.usefixtures("no_network")
