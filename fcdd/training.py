@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import assert_never
 
@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from fcdd import objectives
+from fcdd.checkpoint import Checkpoints, Progress, State, restore_checkpoint, save_checkpoint
 from fcdd.config import Run
 from fcdd.data.batches import batches
 from fcdd.data.task import Task
@@ -19,6 +20,7 @@ from fcdd.evaluation import image_scores
 from fcdd.heatmaps import Spread
 from fcdd.metrics import auroc
 from fcdd.nets.build import build
+from fcdd.nets.drawing import seeded_layers
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,13 @@ def fit(
     device: torch.device,
     weights: Path | None = None,
     report: Callable[[Epoch], None] = lambda epoch: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Trains the run's net for its epochs, calling `report` after each.
 
-    The caller sets the number of threads (`run.threads`). Raises FloatingPointError naming epoch
-    and step when the loss is not finite.
+    With `checkpoints` it goes on from the checkpoint that is there, if it fits, reporting the
+    epochs in it once more, and replaces it from time to time. The caller sets the number of threads
+    (`run.threads`). Raises FloatingPointError naming epoch and step when the loss is not finite.
     """
     # channels-last: 1.1 to 1.5 times the images/s of the default on CPUs (docs/performance.md)
     net = build(run, weights=weights).to(device)
@@ -59,24 +63,37 @@ def fit(
     optimizer = make_optimizer(run, net)
     schedule = make_schedule(run, optimizer)
     upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
-    epochs: list[Epoch] = []
-    train_seconds = 0.0
-    for number in range(1, run.training.epochs + 1):
+    state = State(net, optimizer, schedule)
+    earlier = restore_checkpoint(checkpoints, state) if checkpoints else None
+    epochs = [Epoch(**epoch) for epoch in earlier.epochs] if earlier else []
+    train_seconds = earlier.train_seconds if earlier else 0.0
+    for epoch in epochs:
+        report(epoch)
+    saved = time.monotonic()
+    for number in range(len(epochs) + 1, run.training.epochs + 1):
         started = time.perf_counter()
         lr = schedule.get_last_lr()[0]
-        train_loss = train_epoch(
-            run, task, net=net, optimizer=optimizer, epoch=number, upsampling=upsampling
-        )
+        with seeded_layers(run, epoch=number, device=device):
+            train_loss = train_epoch(
+                run, task, net=net, optimizer=optimizer, epoch=number, upsampling=upsampling
+            )
         schedule.step()
         train_seconds += time.perf_counter() - started
-        every = run.evaluation.test_every
-        test_auroc = None
-        if every > 0 and number % every == 0:
-            scores = image_scores(run, net, task.test_images, task=task)
-            test_auroc = auroc(task.test_labels, scores)
+        test_auroc = _test_auroc(run, task, net=net, epoch=number)
         epochs.append(Epoch(number, train_loss, float(lr), test_auroc))
+        if checkpoints and time.monotonic() - saved >= checkpoints.every_seconds:
+            progress = Progress([asdict(epoch) for epoch in epochs], train_seconds)
+            save_checkpoint(checkpoints, state, progress=progress)
+            saved = time.monotonic()
         report(epochs[-1])
     return Fit(net, epochs, train_seconds)
+
+
+def _test_auroc(run: Run, task: Task, *, net: nn.Module, epoch: int) -> float | None:
+    every = run.evaluation.test_every
+    if every == 0 or epoch % every:
+        return None
+    return auroc(task.test_labels, image_scores(run, net, task.test_images, task=task))
 
 
 def train_epoch(
