@@ -286,14 +286,16 @@ def test_image_at_the_wrong_depth_is_refused(tmp_path, name):
     refused(tmp_path, f"{folder}/{name} has no place in the layout; images are in {name[:4]}")
 
 
-def test_test_image_that_is_also_trained_on_is_refused_in_whatever_format(tmp_path):
+def test_own_test_image_that_is_also_trained_on_is_refused_in_whatever_format(tmp_path):
     folder = write_class(tmp_path / "screw")
     save(picture(11), folder / "train/good/009.bmp")
-    refused(
-        tmp_path,
+    with pytest.raises(ValueError) as caught:
+        load(own("screw"), tmp_path)
+    assert str(caught.value) == (
         f"{folder}/test/good/001.png is the same picture as train/good/009.bmp: a test image must "
-        "not be trained on; delete one of the two",
+        "not be trained on; delete one of the two"
     )
+    assert len(load(data(), tmp_path).train) == 4  # MVTec-AD itself is taken as it is published
 
 
 def test_unreadable_image_is_named(tmp_path):
