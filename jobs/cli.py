@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import audit, compact, mlflow, report, run
+from jobs.commands import audit, compact, data, mlflow, report, run, snapshots
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,8 @@ app.command()(audit.audit)
 app.command()(report.report)
 app.command()(report.verify)
 app.command()(compact.compact)
+app.command("import")(snapshots.import_snapshot)
+app.add_typer(data.app, name="data")
 app.add_typer(mlflow.app, name="mlflow")
 
 # Read by Ray and MLflow when they are imported, so set before; a user's own values win.

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from fcdd.catalog import PRETRAINED_NETS
+from fcdd.catalog import OWN_CLASSES, PRETRAINED_NETS
 from fcdd.config import Run
 from fcdd.data import few_maps
+from fcdd.data.leaks import refuse_leaks
 from fcdd.data.load import images_name, load
 from fcdd.data.outliers import load_pool, pool_name
 from fcdd.data.task import Images, Pool
@@ -36,7 +37,7 @@ def load_all(
     """The images and pools of all runs by `images_name` and `pool_name`, each loaded once.
 
     Raises ValueError for whatever would make a run fail that can be seen beforehand: missing or
-    damaged data and weights, too few images.
+    damaged data and weights, too few images, test images among the training images.
     """
     _check_weights(benchmark, sources)
     images: dict[str, Images] = {}
@@ -46,8 +47,16 @@ def load_all(
             images[name] = _images(run, sources, console)
         if run.outliers.source != "none" and (name := pool_name(run)) not in pools:
             pools[name] = _pool(run, sources, console)
+    checked: set[tuple[str, str, int]] = set()
     for run in benchmark.runs:
-        _check_room(run, images[images_name(run.data)], pools.get(pool_name(run)))
+        mine, pool = images[images_name(run.data)], pools.get(pool_name(run))
+        _check_room(run, mine, pool)
+        same = (images_name(run.data), pool_name(run), run.data.normal_class)
+        if same not in checked and (
+            run.data.name in OWN_CLASSES or run.outliers.source == "folder"
+        ):
+            refuse_leaks(mine, pool, run=run)
+        checked.add(same)
     return images, pools
 
 
