@@ -19,6 +19,7 @@ _NETS: dict[str, tuple[str, ...]] = {
     "hsc": get_args(HSCNetName),
     "ae": get_args(AENetName),
 }
+_TEXT_PX = 17  # as fcdd.data.watermark draws it: two lines of letters, and gaps
 _NOISY = ("noise", "malformed_nominal", "malformed_nominal_maps")
 
 
@@ -97,6 +98,12 @@ def _check_noise(data: Data, supervision: Supervision) -> None:
         raise ValueError(
             f"supervision.noise 'confetti' is coloured, but {data.name!r} has "
             f"{data.shape[0]} channel; use 'gaussian', 'uniform', 'solid' or 'blob'"
+        )
+
+    if supervision.mode == "noise" and supervision.noise == "confetti":
+        raise ValueError(
+            "supervision.noise 'confetti' darkens what it is put on, so mode 'noise' would show "
+            "black images; use mode 'malformed_nominal', or another noise"
         )
 
 
@@ -183,6 +190,11 @@ def _check_watermark(data: Data, watermark: Watermark, supervision: Supervision)
             f"watermark.side_px {side} must be given and at most half of the image's "
             f"{min(data.shape[1:])} pixels"
         )
+    if watermark.kind == "text" and side < _TEXT_PX:
+        raise ValueError(
+            f"watermark.side_px {side} is too small for kind 'text', which needs {_TEXT_PX}; "
+            "use 'square' or 'cross'"
+        )
     if watermark.target == "outliers" and supervision.mode == "unsupervised":
         raise ValueError(
             "watermark.target 'outliers' has nothing to be stamped on in supervision.mode "
@@ -211,7 +223,7 @@ def _switches(
         "supervision.labelled_in_test": (supervision.labelled_in_test, few),
         "supervision.noise_colours": (
             supervision.noise_colours,
-            supervision.noise in ("confetti", "mixed_blob"),
+            supervision.noise == "confetti",
         ),
         "data.resizing": (data.resizing, data.name in WITH_DEFECTS or data.maps),
         "data.contrast_stretch": (data.contrast_stretch, data.name == "pascal_voc"),
