@@ -8,7 +8,8 @@ import numpy as np
 
 from reports import plots
 from reports.ablation import Curve
-from reports.figures_groups import file_name
+from reports.ablation_sheet import grouped
+from reports.files import file_name
 from reports.methods import DATA_NAMES
 from reports.plots import Drawn
 from reports.rows import METRICS
@@ -25,26 +26,26 @@ _WIDE = 40  # ratio of the axis's ends from which it is logarithmic
 def write(curves: Sequence[Curve], out: Path) -> list[Drawn]:
     """Draws curves of the same data set, field and metric into one figure over all classes and,
     where there are several classes, one with a panel per class."""
-    groups: dict[tuple[str, str, str], list[Curve]] = {}
-    for curve in curves:
-        groups.setdefault((curve.data, curve.field, curve.metric), []).append(curve)
     drawn = []
-    for (data, field, metric), members in sorted(groups.items()):
-        stem = f"{file_name(data)}_{file_name(field.rpartition('.')[2])}_{metric}"
+    for members in grouped(curves):
+        data, field, metric = members[0].data, members[0].field, members[0].metric
+        swept = "receptive_field" if field == "net.name" else field.rpartition(".")[2]
+        stem = f"{file_name(data)}_{swept}_{metric}"
         title = DATA_NAMES.get(data, data)
-        caption = _caption(title, members)
-        drawn.append(plots.save(draw(members), out / stem, caption=caption))
+        text = caption(title, members)
+        drawn.append(plots.save(draw(members), out / stem, caption=text))
         if len(members[0].per_class) > 1:
-            caption = (
+            text = (
                 f"{METRICS[metric]} on {title} against {members[0].label}, per nominal class: "
                 "means over seeds."
             )
             figure = draw_classes(members)
-            drawn.append(plots.save(figure, out / f"{stem}_classes", caption=caption))
+            drawn.append(plots.save(figure, out / f"{stem}_classes", caption=text))
     return drawn
 
 
-def _caption(title: str, curves: Sequence[Curve]) -> str:
+def caption(title: str, curves: Sequence[Curve]) -> str:
+    """What the figure of `curves` shows, on the data set called `title`."""
     first = curves[0]
     seeds = sorted({count for curve in curves for count in curve.n})
     counts = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"

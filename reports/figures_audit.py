@@ -12,9 +12,10 @@ import numpy as np
 
 from pipeline import results
 from reports import panels, plots
-from reports.figures_groups import DataSet, Method, Row, file_name
+from reports.figures_groups import DataSet, Method, Row
 from reports.figures_panels import LOOK, Look
 from reports.figures_tiles import Line, draw
+from reports.files import file_name
 from reports.plots import Drawn
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import methods
+from reports.files import file_name
 
 Row = Mapping[str, Any]
 
@@ -89,8 +90,3 @@ def _methods(rows: Sequence[Row]) -> tuple[Method, ...]:
 
 def _by_class_and_seed(row: Row) -> tuple:
     return row["data.normal_class"], row["seed"], row["key"]
-
-
-def file_name(text: str) -> str:
-    """`text` as part of a file name on any system: letters, digits, - and . stay, else "_"."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "_" for c in text)

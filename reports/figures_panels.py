@@ -9,8 +9,9 @@ import numpy as np
 
 from reports import panels, plots
 from reports.evidence import all_or_none, read_shown
-from reports.figures_groups import DataSet, file_name
+from reports.figures_groups import DataSet
 from reports.figures_tiles import Line, draw
+from reports.files import file_name
 from reports.panels import QUANTILE, Normalisation, Shown
 from reports.plots import Book, Drawn
 

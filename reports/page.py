@@ -116,15 +116,11 @@ def tints(one: View) -> dict[float, int]:
 
 
 def shared_provenance(views: Sequence[View]) -> dict[str, str]:
-    """What all tables have in common, so that it stands once."""
-    if not views:
+    """What all tables that have a provenance have in common, so that it stands once."""
+    told = [dict(one.provenance) for one in views if one.provenance]
+    if not told:
         return {}
-    first = dict(views[0].provenance)
-    return {
-        name: text
-        for name, text in first.items()
-        if all(dict(one.provenance).get(name) == text for one in views)
-    }
+    return {n: text for n, text in told[0].items() if all(one.get(n) == text for one in told)}
 
 
 def pictures(drawn: Iterable[Drawn]) -> list[Picture]:

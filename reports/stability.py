@@ -51,7 +51,7 @@ def measure(runs: Sequence[Shown], *, label: int, top: float = TOP) -> Stability
     if len({run.heatmaps.shape for run in chosen}) > 1:
         sizes = sorted({run.heatmaps.shape[1:] for run in chosen})
         raise ValueError(f"heatmaps of different sizes {sizes} cannot be compared")
-    maps = np.stack([run.heatmaps.reshape(len(run.ids), -1) for run in chosen])  # [s, k, pixels]
+    maps = np.stack([_flat(run.heatmaps) for run in chosen])  # [s, k, pixels]
     varied = (maps.max(-1) > maps.min(-1)).all(0)
     overlap, correlation = _agreement(maps[:, varied], top)
     mass, share, num_masks = _inside(chosen)
@@ -66,6 +66,11 @@ def measure(runs: Sequence[Shown], *, label: int, top: float = TOP) -> Stability
         mass=mass,
         mask_share=share,
     )
+
+
+def _flat(maps: np.ndarray) -> np.ndarray:
+    """[k, h, w] as [k, pixels], also for no image at all."""
+    return maps.reshape(len(maps), maps.shape[1] * maps.shape[2])
 
 
 def _agreement(maps: np.ndarray, top: float) -> tuple[float | None, float | None]:
@@ -122,14 +127,14 @@ def _inside(runs: Sequence[Shown]) -> tuple[float | None, float | None, int]:
     masks = runs[0].masks
     if masks is None:
         return None, None, 0
-    flat = masks.reshape(len(masks), -1)
+    flat = _flat(masks)
     marked = flat.any(-1)
     if not marked.any():
         return None, None, 0
     share = flat[marked].mean(-1)
     masses = []
     for run in runs:
-        heat = run.heatmaps.reshape(len(flat), -1)[marked]
+        heat = _flat(run.heatmaps)[marked]
         total = heat.sum(-1)
         inside = (heat * flat[marked]).sum(-1)
         masses.append(np.divide(inside, total, out=share.copy(), where=total > 0))
