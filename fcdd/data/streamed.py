@@ -19,6 +19,32 @@ _FILES_A_REQUEST = 8  # about 20 ms of work, against 0.1 ms to ask for it
 _MAX_UNREADABLE = 100  # in a row: then it is not single files that are broken
 
 
+class _Idle:
+    """Workers that wait for the next epoch: starting them takes 0.2 s. A pickle has none."""
+
+    def __init__(self) -> None:
+        self._workers: Workers | None = None
+
+    def __reduce__(self) -> tuple[type["_Idle"], tuple[()]]:
+        return _Idle, ()
+
+    def take(self, num: int, *, slots: int, shape: Shape, fit: PoolFit) -> Workers:
+        """The waiting workers if their memory is large enough, else new ones."""
+        workers, self._workers = self._workers, None
+        if workers is not None and len(workers.memory) >= slots:
+            return workers
+        if workers is not None:
+            workers.close()
+        return Workers(num, slots=slots, shape=shape, fit=fit)
+
+    def give(self, workers: Workers) -> None:
+        """Keeps `workers` waiting, unless others are."""
+        if self._workers is None:
+            self._workers = workers
+        else:
+            workers.close()
+
+
 @dataclass(frozen=True)
 class Streamed:
     """n images uint8 [c, h, w] = `shape`, decoded from `files` when they are asked for.
@@ -33,6 +59,7 @@ class Streamed:
     fit: PoolFit
     workers: int = 2
     _met: set[str] = field(default_factory=set, compare=False, repr=False)
+    _idle: _Idle = field(default_factory=_Idle, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -44,7 +71,7 @@ class Streamed:
 
     def fresh(self) -> "Streamed":
         """The same pool with nothing met yet: each run counts its own unreadable files."""
-        return replace(self, _met=set())
+        return replace(self, _met=set(), _idle=_Idle())
 
     def serve(self, picks: Sequence[Tensor]) -> Generator[Tensor, None, None]:
         """Yields for each int64 [k] of `picks` the images of these places, uint8 [k, c, h, w].
@@ -60,30 +87,37 @@ class Streamed:
                 yield torch.from_numpy(images)
             return
         most = max([1, *(len(pick) for pick in picks)])
+        workers = self._idle.take(
+            self.workers, slots=_BATCHES_AHEAD * most, shape=self.shape, fit=self.fit
+        )
+        threads = ThreadPoolExecutor(self.workers)
+        try:
+            yield from self._served(picks, most, workers, threads)
+        except GeneratorExit:
+            pass  # the consumer needs no more
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            workers.close()
+            raise
+        threads.shutdown(cancel_futures=True)
+        self._idle.give(workers)
+
+    def _served(
+        self, picks: Sequence[Tensor], most: int, workers: Workers, threads: ThreadPoolExecutor
+    ) -> Generator[Tensor, None, None]:
         ahead: deque[tuple[slice, list[Future[None]]]] = deque()
-        with (
-            Workers(
-                self.workers, slots=_BATCHES_AHEAD * most, shape=self.shape, fit=self.fit
-            ) as workers,
-            ThreadPoolExecutor(self.workers) as threads,
-        ):
-            try:
-                for number, pick in enumerate(picks):
-                    if len(ahead) == _BATCHES_AHEAD:
-                        yield _collect(workers, *ahead.popleft())
-                    first = number % _BATCHES_AHEAD * most
-                    requests = [
-                        threads.submit(
-                            self._fill, workers, first + start, pick[start:stop].tolist()
-                        )
-                        for start in range(0, len(pick), _FILES_A_REQUEST)
-                        if (stop := start + _FILES_A_REQUEST)
-                    ]
-                    ahead.append((slice(first, first + len(pick)), requests))
-                while ahead:
-                    yield _collect(workers, *ahead.popleft())
-            finally:
-                threads.shutdown(cancel_futures=True)
+        for number, pick in enumerate(picks):
+            if len(ahead) == _BATCHES_AHEAD:
+                yield _collect(workers, *ahead.popleft())
+            first = number % _BATCHES_AHEAD * most
+            parts = pick.split(_FILES_A_REQUEST) if len(pick) else ()
+            requests = [
+                threads.submit(self._fill, workers, first + start, part.tolist())
+                for start, part in zip(range(0, most, _FILES_A_REQUEST), parts, strict=False)
+            ]
+            ahead.append((slice(first, first + len(pick)), requests))
+        while ahead:
+            yield _collect(workers, *ahead.popleft())
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
         """The images of some different places, uint8 [k, c, h, w], all in memory.

@@ -1,7 +1,7 @@
 """Processes that decode the images of a streamed pool into memory shared with this one.
 
-Processes and not threads: an image takes 2.5 ms of a core, a fifth of it inside the interpreter's
-lock, which would hold up the thread that trains and end at five cores.
+Processes and not threads: a JPEG of 500x375 takes 3 ms of a core, a fifth of that inside the
+interpreter's lock, which would hold up the thread that trains and end at five cores.
 """
 
 import json
@@ -11,10 +11,9 @@ import queue
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import astuple
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -29,25 +28,28 @@ _START = (
 
 
 class Workers:
-    """`num` processes and a memory of `slots` images [slots, c, h, w]; ended by leaving `with`."""
+    """`num` processes and a memory of `slots` images [slots, c, h, w].
+
+    They end with `close`, with the last reference to this object, or with the program."""
 
     def __init__(self, num: int, *, slots: int, shape: Shape, fit: PoolFit) -> None:
-        self._file = _memory_file(slots * int(np.prod(shape)))
-        self.memory = np.frombuffer(mmap.mmap(self._file, 0), np.uint8).reshape(-1, *shape)
-        arguments = [str(self._file), *map(str, shape), fit, json.dumps(sys.path)]
-        self._processes = [
+        file = _memory_file(slots * int(np.prod(shape)))
+        self.memory = np.frombuffer(mmap.mmap(file, 0), np.uint8).reshape(-1, *shape)
+        arguments = [str(file), *map(str, shape), fit, json.dumps(sys.path)]
+        processes = [
             subprocess.Popen(
                 [sys.executable, "-c", _START, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                pass_fds=(self._file,),
+                pass_fds=(file,),
             )
             for _ in range(num)
         ]
         self._idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
-        for process in self._processes:
+        for process in processes:
             self._idle.put(process)
+        self.close = weakref.finalize(self, _end, os.getpid(), processes, file)
 
     def decode(self, items: Sequence[tuple[int, str, Entry]]) -> list[str | None]:
         """Decodes files (slot, name, entry) to their slots; per file None, or why it cannot be.
@@ -78,20 +80,15 @@ class Workers:
                 raise Changed(fault[1])
         return [fault[1] if fault else None for fault in faults]
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.communicate()
-        os.close(self._file)
+def _end(owner: int, processes: Sequence["subprocess.Popen[str]"], file: int) -> None:
+    if os.getpid() != owner:  # a fork of the owner, at its end
+        return
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.communicate()
+    os.close(file)
 
 
 def _memory_file(num_bytes: int) -> int:

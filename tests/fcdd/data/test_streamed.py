@@ -1,7 +1,9 @@
 """Lists of image files, and pools that stay on disk."""
 
+import contextlib
 import io
 import os
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -218,14 +220,35 @@ def test_pool_without_readable_files_is_refused(tmp_path):
             pool.select([2])
 
 
-def test_stopping_in_the_middle_ends_the_processes(tmp_path):
+def test_processes_wait_for_the_next_epoch_and_end_with_the_pool(tmp_path):
     pool = Streamed(numbered(tmp_path, [1] * 30), SHAPE, "squash", workers=2)
+    before = children()
     batches = pool.serve([torch.arange(10)] * 50)
     next(batches)
-    running = children()
+    running = children() - before
     assert len(running) == 2
     batches.close()
-    assert not running & children()
+    assert len(list(pool.serve([torch.arange(10)] * 2))) == 2
+    assert children() - before == running
+    list(pool.serve([torch.arange(30)]))  # needs more memory
+    assert len(children() - before) == 2 and not children() & running
+    del batches, pool
+    assert children() == before
+
+
+def test_two_epochs_at_once_do_not_mix(tmp_path):
+    pool = Streamed(numbered(tmp_path, [*range(30)]), SHAPE, "squash", workers=1)
+    up, down = torch.arange(30), torch.arange(30).flip(0)
+    one, two = pool.serve(list(up.split(3))), pool.serve(list(down.split(3)))
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours[:, 0, 0, 0].tolist() == [29 - v for v in theirs[:, 0, 0, 0].tolist()]
+
+
+def test_pickled_pool_serves_without_the_processes_of_the_original(tmp_path):
+    pool = Streamed(numbered(tmp_path, [5, 6, 7]), SHAPE, "squash", workers=1)
+    list(pool.serve([torch.tensor([0])]))
+    (batch,) = pickle.loads(pickle.dumps(pool)).serve([torch.tensor([2, 1])])
+    assert batch[:, 0, 0, 0].tolist() == [7, 6]
 
 
 def children() -> set[str]:
@@ -235,7 +258,8 @@ def children() -> set[str]:
         pytest.skip("needs /proc")
     found: set[str] = set()
     for task in tasks.iterdir():
-        found |= set((task / "children").read_text().split())
+        with contextlib.suppress(FileNotFoundError):  # a thread that just ended
+            found |= set((task / "children").read_text().split())
     return found
 
 
