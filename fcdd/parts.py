@@ -174,7 +174,7 @@ class Net(Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         own = self.name == "FCDD_TRUNK"
-        if own != (self.trunk is not None and self.trunk_layer is not None):
+        if {self.trunk is not None, self.trunk_layer is not None} != {own}:
             raise ValueError(
                 f"net.trunk {self.trunk!r} and net.trunk_layer {self.trunk_layer!r} do not fit "
                 f"net.name {self.name!r}: 'FCDD_TRUNK' needs both, such as 'resnet18' and "

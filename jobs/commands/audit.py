@@ -15,7 +15,7 @@ def audit(
     spec: Annotated[str, typer.Argument(help="A spec's name, or your own .py file (it runs).")],
     mark: Annotated[
         Literal["square", "cross", "text"], typer.Option(help="What is stamped.")
-    ] = "text",
+    ] = "square",
     fraction: Annotated[float, typer.Option(help="Share of the images that carry it.")] = 1.0,
     target: Annotated[
         Literal["nominal", "outliers"], typer.Option(help="Which training images carry it.")

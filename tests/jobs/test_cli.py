@@ -24,22 +24,64 @@ def fcdd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "runs", "epochs", "net"),
-    [
-        ("quickstart", 30, 60, "FCDD_CNN28"),
-        ("fmnist", 50, 400, "FCDD_CNN28_W"),
-        ("fmnist_small", 10, 20, "FCDD_CNN28"),
-        ("cifar10", 50, 600, "FCDD_CNN32_LW3K"),
-    ],
-)
-def test_spec_is_the_experiment_it_names(name: str, runs: int, epochs: int, net: str) -> None:
+# Spec: runs, FCDD's net and epochs, objectives (docs/experiments.md).
+SPECS = {
+    "cifar10": (150, "FCDD_CNN32_LW3K", 600, {"fcdd", "hsc", "ae"}),
+    "fmnist": (150, "FCDD_CNN28_W", 400, {"fcdd", "hsc", "ae"}),
+    "fmnist_emnist": (150, "FCDD_CNN28_W", 400, {"fcdd", "hsc", "ae"}),
+    "fmnist_small": (10, "FCDD_CNN28", 20, {"fcdd"}),
+    "gauss_std": (675, "FCDD_CNN224_VGG_F", 200, {"fcdd", "hsc", "ae"}),
+    "imagenet30": (450, "FCDD_CNN224_VGG_NOPT", 600, {"fcdd", "hsc", "ae"}),
+    "mvtec": (225, "FCDD_CNN224_VGG_F", 200, {"fcdd", "hsc", "ae"}),
+    "mvtec_few_maps": (675, "FCDD_CNN224_VGG_F", 200, {"fcdd", "hsc", "ae"}),
+    "mvtec_semi_supervised": (75, "FCDD_CNN224_VGG_F", 200, {"fcdd"}),
+    "oe_size": (650, "FCDD_CNN32_LW3K", 600, {"fcdd", "hsc", "ae"}),
+    "pascal_voc": (15, "FCDD_CNN224_VGG_NOPT", 600, {"fcdd", "hsc", "ae"}),
+    "quickstart": (30, "FCDD_CNN28", 60, {"fcdd"}),
+    "receptive_field": (1100, None, None, {"fcdd", "hsc", "ae"}),
+    "screw_small": (1, "FCDD_CNN224", None, {"fcdd"}),
+    "textures": (15, None, None, {"fcdd"}),
+    "textures_few_maps": (60, None, None, {"fcdd"}),
+}
+
+
+def test_every_spec_is_listed_here() -> None:
+    assert sorted(SPECS) == spec_names()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_spec_is_the_experiment_it_names(name: str) -> None:
     benchmark = load_spec(name)
-    assert benchmark.name == name
-    assert len(benchmark.runs) == runs
-    assert {run.training.epochs for run in benchmark.runs} == {epochs}
-    assert {run.net.name for run in benchmark.runs} == {net}
-    assert sorted({run.data.normal_class for run in benchmark.runs}) == list(range(10))
+    runs, net, epochs, objectives = SPECS[name]
+    assert (benchmark.name, len(benchmark.runs)) == (name, runs)
+    assert len({run.model_dump_json() for run in benchmark.runs}) == runs
+    assert {run.objective.name for run in benchmark.runs} == objectives
+    fcdd = [run for run in benchmark.runs if run.objective.name == "fcdd"]
+    assert net is None or {run.net.name for run in fcdd} == {net}
+    assert epochs is None or {run.training.epochs for run in fcdd} == {epochs}
+
+
+def test_baselines_share_data_and_seeds_with_fcdd() -> None:
+    for name, (_, _, _, objectives) in SPECS.items():
+        seen: dict[str, set] = {}
+        for run in load_spec(name).runs:
+            what = (run.data.model_dump_json(), run.seed, run.supervision.reserved_maps)
+            seen.setdefault(run.objective.name, set()).add(what)
+        for objective in objectives - {"fcdd"}:
+            assert seen[objective] <= seen["fcdd"] or name == "receptive_field"
+
+
+def test_runs_beside_published_numbers_follow_the_published_protocol() -> None:
+    for name in ("mvtec", "mvtec_semi_supervised", "gauss_std"):
+        assert {run.protocol for run in load_spec(name).runs} == {"published"}
+
+
+def test_few_map_runs_reserve_the_same_images_at_every_k() -> None:
+    for name in ("mvtec_few_maps", "textures_few_maps"):
+        runs = load_spec(name).runs
+        assert {run.supervision.reserved_maps for run in runs} == {4}
+        fcdd = [run for run in runs if run.objective.name == "fcdd"]
+        assert {run.supervision.maps_per_defect for run in fcdd} == {0, 1, 2, 4}
 
 
 def test_set_and_only_select_runs() -> None:
@@ -65,7 +107,7 @@ def test_dry_run_lists_and_starts_nothing(tmp_path: Path) -> None:
 
 
 BAD = [
-    (("run", "nope"), "no spec 'nope'; known: cifar10, fmnist, fmnist_small, quickstart"),
+    (("run", "nope"), "no spec 'nope'; known: cifar10, fmnist, fmnist_emnist, fmnist_small"),
     (("run", "nope.py"), "no spec file 'nope.py'"),
     (("run", "quickstart", "--set", "training.speed=1"), "no field 'training.speed'; known: "),
     (("run", "quickstart", "--set", "training.lr"), "is not of the form field=value"),
