@@ -124,10 +124,12 @@ def _of_classes(files: Listing, wnids: Collection[str]) -> Listing:
             f"{Path(files.sources[0]).parent if files.sources else 'ImageNet'}: the split is not "
             "complete; unpack it again (links are not followed)"
         )
-    if len(wnids) > 1 and set(found.values()) != {_VAL_IMAGES}:
+    others = {wnid: n for wnid, n in found.items() if n != _VAL_IMAGES}
+    if len(wnids) > 1 and others:
         log.warning(
-            "ImageNet's validation split has %d images of every class, but here %s",
-            *(_VAL_IMAGES, {wnid: n for wnid, n in found.items() if n != _VAL_IMAGES}),
+            "%d of %d classes have another number of validation images than %d, such as %s with "
+            "%d: numbers are not comparable with published ones",
+            *(len(others), len(found), _VAL_IMAGES, *next(iter(others.items()))),
         )
     return files
 

@@ -224,4 +224,4 @@ def test_broken_image_is_named(tmp_path):
 
 def test_incomplete_validation_split_is_logged(tmp_path, caplog):
     load(data(), write_folders(tmp_path))
-    assert "50 images of every class, but here" in caplog.text
+    assert "30 of 30 classes have another number of validation images than 50" in caplog.text
