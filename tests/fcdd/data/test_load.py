@@ -1,23 +1,30 @@
-"""Data sets by name: digits, Fashion-MNIST and CIFAR-10."""
+"""Data sets by name; digits, Fashion-MNIST and CIFAR-10 read from their files."""
 
 import gzip
 import hashlib
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fcdd.catalog import CLASS_NAMES, FIXED_SHAPES, DataName
+from fcdd.catalog import CLASS_NAMES, FIXED_SHAPES, OWN_CLASSES, DataName
 from fcdd.config import Data
 from fcdd.data import cifar
 from fcdd.data.digits import split
-from fcdd.data.load import fetch, load
+from fcdd.data.load import fetch, images_name, load
+from fcdd.data.ragged import Ragged
 
 
 def data(name: DataName) -> Data:
     return Data(name=name, normal_class=0, preprocessing="none")
+
+
+def array(images: np.ndarray | Ragged) -> np.ndarray:
+    assert isinstance(images, np.ndarray)
+    return images
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -51,9 +58,9 @@ def write_cifar(folder: Path, names: dict[str, str], label_key: str) -> dict[str
 
 def test_digits_need_no_root_and_fill_the_range():
     images = load(data("digits"), None)
-    assert images.train.shape[1:] == images.test.shape[1:] == FIXED_SHAPES["digits"]
-    assert images.train.dtype == images.test.dtype == np.uint8
-    assert (images.train.min(), images.train.max()) == (0, 255)
+    assert array(images.train).shape[1:] == images.test.shape[1:] == FIXED_SHAPES["digits"]
+    assert array(images.train).dtype == images.test.dtype == np.uint8
+    assert (array(images.train).min(), array(images.train).max()) == (0, 255)
 
 
 def test_digits_split_is_disjoint_stratified_and_complete():
@@ -62,7 +69,7 @@ def test_digits_split_is_disjoint_stratified_and_complete():
         *(119, 122, 118, 122, 121, 122, 121, 120, 116, 120)
     ]
     assert np.bincount(images.test_classes).tolist() == [*(59, 60, 59, 61, 60, 60, 60, 59, 58, 60)]
-    assert not {i.tobytes() for i in images.train} & {i.tobytes() for i in images.test}
+    assert not {i.tobytes() for i in array(images.train)} & {i.tobytes() for i in images.test}
 
 
 def test_digits_test_set_is_every_third_image_of_each_class():
@@ -113,10 +120,10 @@ def test_cifar10_joins_its_batches_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, "TRAIN", {n: md5s[n] for n in cifar.TRAIN})
     monkeypatch.setattr(cifar, "TEST", {n: md5s[n] for n in cifar.TEST})
     images = load(data("cifar10"), tmp_path)
-    assert images.train.shape == (10, 3, 32, 32)
+    assert array(images.train).shape == (10, 3, 32, 32)
     assert images.test.shape == (2, 3, 32, 32)
-    assert images.train[:, 1, 5, 5].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert (images.train[:, 0] == 200).all()
+    assert array(images.train)[:, 1, 5, 5].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert (array(images.train)[:, 0] == 200).all()
     assert images.train_classes.tolist() == [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]
     assert images.test_classes.tolist() == [5, 9]
 
@@ -175,10 +182,29 @@ def test_failed_download_names_data_set_place_and_cause(tmp_path, monkeypatch):
         fetch("mnist", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["digits", "fmnist", "cifar10"])
+def test_one_set_serves_every_nominal_class_and_preprocessing(name):
+    runs = [
+        Data(name=name, normal_class=number, preprocessing=preprocessing)
+        for number in (0, 9)
+        for preprocessing in ("none", "lcn")
+    ]
+    assert {images_name(run) for run in runs} == {name}
+
+
+@pytest.mark.parametrize("name", ["mvtec", "pascal_voc", "imagenet30", "mvtec_layout", "custom"])
+def test_data_sets_of_files_without_a_root_name_option_and_variable(name):
+    own: dict[str, Any] = {"classes": ("a", "b")} if name in OWN_CLASSES else {}
+    own |= {"layout": "one_vs_rest"} if name == "custom" else {}
+    run = Data(name=name, normal_class=0, preprocessing="none", **own)
+    with pytest.raises(ValueError, match=f"{name}.*: give --data-root or set FCDD_DATA"):
+        load(run, None)
+
+
 @pytest.mark.skipif("FCDD_DATA" not in os.environ, reason="FCDD_DATA names no data root")
 def test_real_fmnist_has_its_published_counts():
     images = load(data("fmnist"), Path(os.environ["FCDD_DATA"]))
-    assert images.train.shape == (60000, 1, 28, 28)
+    assert array(images.train).shape == (60000, 1, 28, 28)
     assert images.test.shape == (10000, 1, 28, 28)
     classes = len(CLASS_NAMES["fmnist"])
     assert np.bincount(images.train_classes).tolist() == [6000] * classes
