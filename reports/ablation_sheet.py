@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.ablation import Curve
+from reports.captions import sentence
 from reports.compare_sheet import points
+from reports.layout import parts
 from reports.methods import DATA_NAMES
 from reports.rows import METRICS
-from reports.sheet import GAP, Entry, Head, Line, Number, Printed, Sheet, Words, parts
+from reports.sheet import GAP, Entry, Head, Line, Number, Printed, Sheet, Words
 
 _MAPS = "supervision.maps_per_defect"
 _STEMS = {
@@ -33,9 +35,11 @@ def printed(curves: Sequence[Curve], *, how: str) -> Printed:
     per_map = first.field == _MAPS
     places = sorted({(x, n) for c in curves for x, n in zip(c.x, c.x_names, strict=True)})
     heads, columns = [], []
-    for curve in curves:
+    alike = len({curve.num_labelled for curve in curves}) == 1
+    for place, curve in enumerate(curves):
         group = curve.name if len(curves) > 1 else ""
-        columns.append(_columns(curve, per_map))
+        counted = any(curve.num_labelled) and (place == 0 or not alike)
+        columns.append(_columns(curve, per_map, counted))
         heads += [Head(text, group) for text in columns[-1]]
     lines = []
     for x, name in places:
@@ -64,13 +68,12 @@ def printed(curves: Sequence[Curve], *, how: str) -> Printed:
     )
 
 
-def _columns(curve: Curve, per_map: bool) -> tuple[str, ...]:
-    names = [METRICS.get(curve.metric, curve.metric), "95 % interval"]
+def _columns(curve: Curve, per_map: bool, counted: bool) -> tuple[str, ...]:
+    names = [f"{METRICS[curve.metric]} and interval"]
     if any(gain is not None for gain in curve.gain):
         names.append("gain, points")
-        names += ["gain per map, points"] if per_map else []
-    if any(curve.num_labelled):
-        names.append("labelled images per class")
+        names += ["gain per map"] if per_map else []
+    names += ["labelled images per class"] if counted else []
     return (*names, *(["paper"] if curve.published else []))
 
 
@@ -78,25 +81,24 @@ def _entries(curve: Curve, x: float, columns: Sequence[str]) -> list[Entry]:
     if x not in curve.x:
         return [Words(GAP) for _ in columns]
     at = curve.x.index(x)
-    mean = curve.mean[at]
-    ends = _ends(curve.low[at], curve.high[at])
-    gain, gain_ends = curve.gain[at], _ends(curve.gain_low[at], curve.gain_high[at])
-    found: list[Entry] = [
-        Words(GAP) if mean is None else Number(mean),
-        Words(GAP if ends is None else f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"),
-    ]
-    if "gain, points" in columns:
-        found.append(Words(points(gain, gain_ends)))
-    if "gain per map, points" in columns:
-        maps = x - curve.x[0]
-        each = None if gain is None else gain / maps
-        found.append(Words(points(each, None)))
-    if "labelled images per class" in columns:
-        found.append(Words(f"{curve.num_labelled[at]:g}"))
-    if "paper" in columns:
-        value = curve.published.get(x)
-        found.append(Words(GAP) if value is None else Number(value, marks="a"))
-    return found
+    gain = curve.gain[at]
+    added = x - curve.x[0]
+    value = curve.published.get(x)
+    found: dict[str, Entry] = {
+        columns[0]: Words(_with_interval(curve.mean[at], _ends(curve.low[at], curve.high[at]))),
+        "gain, points": Words(points(gain, _ends(curve.gain_low[at], curve.gain_high[at]))),
+        "gain per map": Words(points(None if gain is None else gain / added, None)),
+        "labelled images per class": Words(f"{curve.num_labelled[at]:g}"),
+        "paper": Words(GAP) if value is None else Number(value, marks="a"),
+    }
+    return [found[name] for name in columns]
+
+
+def _with_interval(mean: float | None, ends: tuple[float, float] | None) -> str:
+    if mean is None:
+        return GAP
+    text = f"{100 * mean:.1f}"
+    return text if ends is None else f"{text} [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
 
 
 def _ends(low: float | None, high: float | None) -> tuple[float, float] | None:
@@ -108,18 +110,15 @@ def _title(first: Curve, curves: Sequence[Curve], per_map: bool) -> str:
     count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}" if seeds else "no"
     data = DATA_NAMES.get(first.data, first.data)
     text = (
-        f"{METRICS.get(first.metric, first.metric)} in percent on {data} against {first.label}: "
-        f"mean over classes and {count} seed{'' if count == '1' else 's'}."
+        f"{sentence(METRICS[first.metric])} in percent on {data} against {first.label}: "
+        f"mean over classes and {count} seed{'' if count == '1' else 's'}, with 95 % intervals."
     )
     if len(curves) == 1:
         text = text.replace(" against ", f", {first.name}, against ")
     if any(gain is not None for curve in curves for gain in curve.gain):
-        text += (
-            f" Gain: difference to {first.x_names[0]}, paired by class and seed, with its 95 % "
-            "interval."
-        )
+        text += " Gain: difference to the first line, paired by class and seed."
     if per_map:
-        text += " Per map: divided by the number of added maps per defect type."
+        text += " Gain per map: points per added map and defect type."
     return text
 
 

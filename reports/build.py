@@ -9,17 +9,18 @@ from reports.ablation import Curve
 from reports.aggregate import Table
 from reports.axes import METHOD
 from reports.compare import compare
+from reports.competitors import beside_competitors
 from reports.files import file_name
 from reports.ranks import Ranks, from_table
 from reports.rescore import rescored
 from reports.rows import METRICS, Rows, load
-from reports.sheet import Printed, printed
+from reports.sheet import Printed
+from reports.table_sheet import printed
 from reports.tables import Options, metrics, tables
 
 Progress = Callable[[str], None]
 _STEP = 500  # runs between two lines of progress
-# A comparison per method would be of no use where hundreds were swept.
-_MOST_COMPARED = 20
+_FEW = 3  # of our columns that stand beside the paper's in other settings
 
 
 @dataclass(frozen=True)
@@ -107,20 +108,28 @@ def _num_test(rows: Rows, made: Sequence[Table]) -> dict[str, int]:
 
 
 def _beside(table: Table, num_test: dict[str, int], how: str) -> list[Printed]:
-    """The table's methods beside their published counterparts."""
+    """The table's methods beside their published counterparts: per class where the setting is the
+    published one (or the only one), the rest in one table; and beside the paper's competitors."""
     compared = compare(table, num_test)
-    if not compared or len(compared) > _MOST_COMPARED:
+    if not compared:
         return []
+    stem = f"{table.stem}_against_paper"
+    detailed = [one for one in compared if not one.reasons or len(compared) == 1]
+    others = [one for one in compared if one not in detailed]
     found = []
-    for one in compared:
-        stem = f"{table.stem}_against_paper"
-        if len(compared) > 1:
-            stem += f"_{file_name(one.method)}"
-        found.append(compare_sheet.printed(one, stem=stem, how=how))
+    for one in detailed:
+        name = f"{stem}_{file_name(one.method)}" if len(detailed) > 1 else stem
+        found.append(compare_sheet.printed(one, stem=name, how=how))
+    if others:
+        name = f"{stem}_other_settings" if detailed else stem
+        found.append(compare_sheet.summary(others, stem=name, how=how))
+    methods = [one.method for one in detailed]
+    if not methods and len(table.columns) <= _FEW:
+        methods = list(table.columns)
     dataset = compared[0].counterpart.dataset
     stem = f"{table.stem}_beside_paper"
-    competitors = compare_sheet.beside_competitors(table, dataset, stem=stem, how=how)
-    return found + ([competitors] if competitors else [])
+    beside = beside_competitors(table, methods, dataset, stem=stem, how=how) if methods else None
+    return found + ([beside] if beside else [])
 
 
 def title(report: Report) -> str:

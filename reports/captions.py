@@ -12,14 +12,15 @@ from reports.rows import METRICS
 
 def caption(table: Table, *, bold: Bold, resampling: Resampling) -> str:
     """Metric, data, methods, spread and what is bold, in sentences."""
-    metric = METRICS.get(table.metric, table.metric)
-    along, across = (_plural(name) for name in table.axes)
-    sentences = [f"{metric} in percent on {table.data}, one class nominal: {along} by {across}."]
-    if not table.settings or len(table.settings) == 1:
-        sentences[0] = (
-            f"{metric} in percent on {table.data}, one class nominal: "
-            f"{in_words({**table.common, **next(iter(table.settings.values()), {})})}."
-        )
+    metric = sentence(METRICS[table.metric])
+    if len(table.settings) == 1:
+        what = in_words({**table.common, **next(iter(table.settings.values()))})
+        sentences = [f"{metric} in percent on {table.data}: {what}."]
+    elif table.axes == (CLASS, METHOD):
+        sentences = [f"{metric} in percent on {table.data} for each nominal class."]
+    else:
+        along, across = (_plural(name) for name in table.axes)
+        sentences = [f"{metric} in percent on {table.data}: {along} by {across}."]
     sentences.append(_spread(table))
     if DATA_SET in table.axes and METHOD in table.axes and len(table.columns) > 1:
         sentences.append("Net, pool and schedule are those of each data set.")
@@ -27,6 +28,11 @@ def caption(table: Table, *, bold: Bold, resampling: Resampling) -> str:
         where = "row" if table.axes[1] not in (CLASS, DATA_SET) else "column"
         sentences.append(_bold(bold, where, resampling))
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital at its start."""
+    return text[:1].upper() + text[1:]
 
 
 def _plural(name: str) -> str:

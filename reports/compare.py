@@ -7,14 +7,15 @@ from typing import Any, Literal
 from reports.aggregate import Cell, Table
 from reports.axes import CLASS, METHOD
 from reports.intervals import Interval
-from reports.published.settings import Counterpart, counterpart, reasons
+from reports.published.settings import UNSTATED, Counterpart, counterpart, reasons
 from reports.published.values import BANDS, Value, paper, reproduction
 
 Verdict = Literal[
     "agrees",
     "differs",
     "too few seeds",
-    "not the published setting",
+    "other setting",
+    "setting not stated",
     "no band known",
     "no published value",
 ]
@@ -139,11 +140,11 @@ def _verdict(
     if cell is None or published is None or difference is None:
         return "no published value"
     if why:
-        return "not the published setting"
+        return "setting not stated" if list(why) == [UNSTATED] else "other setting"
     if published.dataset not in BANDS:
         return "no band known"
     if cell.n < FEWEST or ends is None:
         return "too few seeds"
-    band = BANDS[published.dataset]
-    near = abs(difference) <= band + 1e-12  # 0.91 - 0.9 is not 0.01
-    return "agrees" if near and ends[0] - band <= 0 <= ends[1] + band else "differs"
+    band = BANDS[published.dataset] + 1e-9  # 0.91 - 0.9 is a little more than 0.01
+    near = abs(difference) <= band and ends[0] - band <= 0 <= ends[1] + band
+    return "agrees" if near else "differs"

@@ -1,13 +1,14 @@
 """Comparisons with the published values, as printed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from reports.aggregate import Table
-from reports.captions import usual_n
+from reports.captions import sentence, usual_n
 from reports.compare import Compared, Comparison, setting_of
+from reports.layout import parts
 from reports.methods import in_words
-from reports.published.values import BANDS, PAPER, QUOTED, REPRODUCTION, Value, paper
+from reports.published.values import BANDS, PAPER, QUOTED, REPRODUCTION, Value
 from reports.rows import METRICS
 from reports.sheet import (
     GAP,
@@ -19,10 +20,8 @@ from reports.sheet import (
     Sheet,
     Words,
     comments,
-    heads,
     letter,
     numbers,
-    parts,
 )
 
 _SURE = {
@@ -33,21 +32,20 @@ _QUOTED = "Quoted by the paper from the literature."
 
 
 def printed(compared: Compared, *, stem: str, how: str) -> Printed:
-    """Ours, the paper's, the reproduction's, the difference with its interval, and the verdict."""
+    """One method, a line per class: ours, the paper's, the reproduction's, the difference with its
+    interval, and the verdict."""
     table = compared.table
-    footnotes = _footnotes([one.paper for one in compared.comparisons if one.paper])
+    footnotes = footnotes_of([one.paper for one in compared.comparisons if one.paper])
+    columns = _columns([compared])
     sheet = Sheet(
         stem=stem,
         title=_title(compared),
         corner="nominal class",
-        heads=tuple(
-            Head(text)
-            for text in ("ours", "paper", "reproduction", "difference, points", "verdict")
-        ),
+        heads=tuple(Head(text) for text in columns),
         lines=tuple(
             Line(
                 name=one.class_name,
-                entries=_entries(one, footnotes),
+                entries=tuple(_entries(one, footnotes)[name] for name in columns),
                 rule=table.mean_row and place == len(compared.comparisons) - 1,
             )
             for place, one in enumerate(compared.comparisons)
@@ -58,23 +56,75 @@ def printed(compared: Compared, *, stem: str, how: str) -> Printed:
             *(("", text) for text in table.notes),
         ),
         comments=comments(setting_of(table, compared.method), {}, table.provenance),
+        whole=True,
     )
-    return Printed(
+    return _printed([compared], sheet, how)
+
+
+def summary(others: Sequence[Compared], *, stem: str, how: str) -> Printed:
+    """Methods in other than the published settings, a line for each: the mean over classes beside
+    the paper's, with the reasons that there is no verdict."""
+    table = others[0].table
+    lasts = [one.comparisons[-1] for one in others]
+    footnotes = footnotes_of([one.paper for one in lasts if one.paper])
+    why = list(dict.fromkeys(_unlike(one) for one in others))
+    marks = {text: letter(len(footnotes) + place) for place, text in enumerate(why)}
+    columns = _columns(others)
+    lines = []
+    for compared, last in zip(others, lasts, strict=True):
+        entries = _entries(last, footnotes)
+        mark = marks[_unlike(compared)]
+        entries["verdict"] = Words(last.verdict, marks=mark)
+        if "verdict" not in columns:
+            entries["ours"] = replace(entries["ours"], marks=mark)
+        lines.append(Line(compared.method, tuple(entries[name] for name in columns)))
+    what = "mean over classes" if table.mean_row else f"nominal class {table.rows[-1]}"
+    sheet = Sheet(
         stem=stem,
+        title=(
+            f"{sentence(METRICS[table.metric])} in percent on {table.data}, {what}, of "
+            f"methods in other than the published settings, beside the paper ({PAPER}) and its "
+            f"reproduction ({REPRODUCTION}). Difference: ours minus the paper's, with the 95 % "
+            "interval of ours."
+        ),
+        corner="method",
+        heads=tuple(Head(text) for text in columns),
+        lines=tuple(lines),
+        footnotes=(
+            *((mark, text) for text, mark in footnotes.items()),
+            *((mark, text) for text, mark in marks.items()),
+        ),
+        comments=comments(table.common, table.settings, table.provenance),
+        whole=True,
+    )
+    return _printed(others, sheet, how)
+
+
+def _printed(compared: Sequence[Compared], sheet: Sheet, how: str) -> Printed:
+    table = compared[0].table
+    return Printed(
+        stem=sheet.stem,
         kind="against the paper",
         metric=table.metric,
         how=how,
-        sheets=(sheet,),
-        records=tuple(_record(compared, one) for one in compared.comparisons),
+        sheets=parts(sheet),
+        records=tuple(_record(one, line) for one in compared for line in one.comparisons),
         provenance=table.provenance,
         common=table.common,
-        settings={compared.method: table.settings.get(compared.method, {})},
+        settings={one.method: table.settings.get(one.method, {}) for one in compared},
     )
+
+
+def _columns(compared: Sequence[Compared]) -> list[str]:
+    """Without any value of the paper, those of the reproduction alone."""
+    if any(line.paper for one in compared for line in one.comparisons):
+        return ["ours", "paper", "reproduction", "difference, points", "verdict"]
+    return ["ours", "reproduction"]
 
 
 def _title(compared: Compared) -> str:
     table, published = compared.table, compared.counterpart
-    metric = METRICS.get(table.metric, table.metric)
+    metric = sentence(METRICS[table.metric])
     n = usual_n(table)
     spread = f", sample standard deviation over {n} seeds" if n > 1 else ", one seed"
     text = (
@@ -86,17 +136,18 @@ def _title(compared: Compared) -> str:
     if not compared.reasons and published.dataset in BANDS:
         band = 100 * BANDS[published.dataset]
         text += (
-            f" Agrees: at most {band:g} points, which the reproduction differs by at most in any "
-            "class, and an interval that, widened by them, contains 0."
+            f" Agrees: a difference of at most {band:g} point{'' if band == 1 else 's'} (the "
+            "reproduction's largest in any class) whose interval, widened by as much, contains 0."
         )
     return text
 
 
 def _unlike(compared: Compared) -> str:
-    return f"Not the published setting: {'; '.join(compared.reasons)}."
+    text = "; ".join(compared.reasons)
+    return f"{sentence(text)}." if compared.counterpart.unstated else f"Not published: {text}."
 
 
-def _footnotes(values: Sequence[Value]) -> dict[str, str]:
+def footnotes_of(values: Sequence[Value]) -> dict[str, str]:
     """A letter for each remark on how sure published values are."""
     texts: dict[str, None] = {}
     for value in values:
@@ -113,18 +164,19 @@ def _marks(value: Value, footnotes: dict[str, str]) -> str:
     return ",".join(footnotes[text] for text in _remarks(value))
 
 
-def _entries(one: Comparison, footnotes: dict[str, str]) -> tuple[Entry, ...]:
-    paper_entry: Entry = Words(GAP)
-    if one.paper is not None:
-        paper_entry = _published(one.paper, footnotes)
-    again: Entry = Words(GAP)
-    if one.reproduction is not None:
-        again = Number(one.reproduction.value)
-    ours = Words(GAP) if one.cell is None else Number(one.cell.mean, one.cell.std)
-    return ours, paper_entry, again, Words(points(one.difference, one.interval)), Words(one.verdict)
+def _entries(one: Comparison, footnotes: dict[str, str]) -> dict[str, Entry]:
+    """The entries of a line by their column."""
+    gap = Words(GAP)
+    return {
+        "ours": Number(one.cell.mean, one.cell.std) if one.cell else gap,
+        "paper": published_number(one.paper, footnotes) if one.paper else gap,
+        "reproduction": Number(one.reproduction.value) if one.reproduction else gap,
+        "difference, points": Words(points(one.difference, one.interval)),
+        "verdict": Words(one.verdict),
+    }
 
 
-def _published(value: Value, footnotes: dict[str, str]) -> Number:
+def published_number(value: Value, footnotes: dict[str, str]) -> Number:
     """Printed with the digits that were published."""
     behind = max(len(f"{value.value:.6f}".rstrip("0").partition(".")[2]) - 2, 0)
     return Number(value.value, marks=_marks(value, footnotes), decimals=behind)
@@ -160,95 +212,3 @@ def _record(compared: Compared, one: Comparison) -> dict[str, Any]:
         "verdict": one.verdict,
         "reasons": "; ".join(compared.reasons),
     }
-
-
-def beside_competitors(table: Table, dataset: str, *, stem: str, how: str) -> Printed | None:
-    """The methods of a table of classes and, beside them, every column that the paper gives for
-    this data set and metric; None where it gives none."""
-    values = [
-        value
-        for value in paper()
-        if value.dataset == dataset and value.metric == table.metric and value.table != "Table1"
-    ]
-    classes = {value.class_name for value in values} - {"mean"}
-    columns = list(dict.fromkeys((v.method, v.setting) for v in values if v.class_name in classes))
-    if not columns:
-        return None
-    by_place = {(v.method, v.setting, v.class_name): v for v in values}
-    theirs = [f"paper, {method}" for method, _ in columns]
-    theirs = [
-        f"{text} ({setting})" if theirs.count(text) > 1 else text
-        for text, (_, setting) in zip(theirs, columns, strict=True)
-    ]
-    used = [value for value in values if (value.method, value.setting) in columns]
-    footnotes = _footnotes(used)
-    lines = []
-    for row, name in enumerate(table.rows):
-        entries: list[Entry] = [
-            Words(GAP) if cell is None else Number(cell.mean, cell.std) for cell in table.cells[row]
-        ]
-        for method, setting in columns:
-            value = by_place.get((method, setting, name))
-            entries.append(Words(GAP) if value is None else _published(value, footnotes))
-        lines.append(Line(name, tuple(entries), rule=table.mean_row and row == len(table.rows) - 1))
-    ours = heads([f"ours, {column}" for column in table.columns])
-    sheet = Sheet(
-        stem=stem,
-        title=(
-            f"{METRICS.get(table.metric, table.metric)} in percent on {table.data}, one class "
-            f"nominal: ours, and all columns that {PAPER} gives for this data set."
-        ),
-        corner="nominal class",
-        heads=(*ours, *heads(theirs)),
-        lines=tuple(lines),
-        footnotes=(
-            *((mark, text) for text, mark in footnotes.items()),
-            *(("", text) for text in table.notes),
-        ),
-        comments=comments(table.common, table.settings, table.provenance),
-    )
-    return Printed(
-        stem=stem,
-        kind="beside the paper's columns",
-        metric=table.metric,
-        how=how,
-        sheets=parts(sheet),
-        records=tuple(_competitor_records(table, by_place, columns)),
-        provenance=table.provenance,
-        common=table.common,
-        settings=table.settings,
-    )
-
-
-def _competitor_records(
-    table: Table,
-    by_place: dict[tuple[str, str, str], Value],
-    columns: Sequence[tuple[str, str]],
-) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [
-        {
-            "row": table.rows[row],
-            "column": table.columns[column],
-            "metric": table.metric,
-            **numbers(cell),
-            "source": "",
-            "confidence": "",
-        }
-        for row, cells in enumerate(table.cells)
-        for column, cell in enumerate(cells)
-    ]
-    for name in table.rows:
-        for method, setting in columns:
-            value = by_place.get((method, setting, name))
-            if value is not None:
-                found.append(
-                    {
-                        "row": name,
-                        "column": f"paper: {method} ({setting})",
-                        "metric": table.metric,
-                        **(numbers(None) | {"mean": value.value}),
-                        "source": value.source,
-                        "confidence": value.confidence,
-                    }
-                )
-    return found

@@ -1,6 +1,7 @@
 """The files of a report as text, and their names."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ MANIFEST = "report.json"
 
 
 def file_name(text: str) -> str:
-    """`text` as part of a file name on any system: letters, digits, - and . stay, else "_"."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "_" for c in text)
+    """`text` as part of a file name on any system: letters, digits, - and . stay, all else becomes
+    one "_"."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text)
 
 
 def texts(printed: Sequence[Printed]) -> dict[str, str]:

@@ -7,6 +7,7 @@ do not matter.
 import unicodedata
 from collections.abc import Sequence
 
+from reports.layout import broken, width
 from reports.sheet import Entry, Number, Sheet
 
 PACKAGES = "\\usepackage{booktabs}\n\\usepackage{siunitx}\n"
@@ -56,6 +57,7 @@ _ESCAPES = {
     "Ł": r"\L{}",
     "ı": r"\i{}",
 }
+_SMALL = 65  # characters of a line from which the document prints it small
 _ACCENTS = {
     "\u0300": "`",
     "\u0301": "'",
@@ -70,7 +72,6 @@ _ACCENTS = {
     "\u030c": "v",
     "\u0327": "c",
 }
-_LINE = 18  # characters of a heading before it is broken
 
 
 def escape(text: str) -> str:
@@ -159,26 +160,22 @@ def _headings(sheet: Sheet, numeric: Sequence[bool]) -> list[str]:
                 rules.append(rf"\cmidrule(lr){{{place}-{place + width - 1}}}")
             place, column = place + width, last + 1
         lines += [f"& {' & '.join(above)} \\\\", " ".join(rules)]
-    corner = escape(sheet.corner[:1].upper() + sheet.corner[1:])
-    texts = [
-        rf"\multicolumn{{{span}}}{{{'c' if number else 'l'}}}{{{_broken(head.text)}}}"
-        for head, span, number in zip(sheet.heads, spans, numeric, strict=True)
-    ]
+    corner = _broken(sheet.corner[:1].upper() + sheet.corner[1:], align="l")
+    texts = []
+    for head, span, number in zip(sheet.heads, spans, numeric, strict=True):
+        align = "c" if number else "l"
+        text = _broken(head.text, align=align)
+        texts.append(rf"\multicolumn{{{span}}}{{{align}}}{{{text}}}")
     return [*lines, f"{{{corner}}} & {' & '.join(texts)} \\\\"]
 
 
-def _broken(text: str) -> str:
+def _broken(text: str, *, align: str = "c") -> str:
     """A long heading over several lines."""
-    lines: list[str] = []
-    for word in text.split(" "):
-        if lines and len(lines[-1]) + len(word) < _LINE:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+    lines = broken(text)
     if len(lines) < 2:
         return escape(text)
     inner = r" \\ ".join(f"{{{escape(line)}}}" for line in lines)
-    return rf"\begin{{tabular}}[b]{{@{{}}c@{{}}}}{inner}\end{{tabular}}"
+    return rf"\begin{{tabular}}[b]{{@{{}}{align}@{{}}}}{inner}\end{{tabular}}"
 
 
 def _spread_digits(sheet: Sheet, column: int) -> int:
@@ -230,5 +227,4 @@ def document(sheet: Sheet) -> str:
 
 
 def _small(sheet: Sheet) -> str:
-    wide = len(sheet.heads) > 4
-    return "\\small\\setlength{\\tabcolsep}{4pt}\n" if wide else ""
+    return "\\small\\setlength{\\tabcolsep}{4pt}\n" if width(sheet) > _SMALL else ""

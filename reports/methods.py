@@ -4,6 +4,7 @@ A method is a setting: all fields of a Run that decide a result, but the data se
 and the seed. Its name is the objective and the fewest words that tell it from the others beside it.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -161,12 +162,14 @@ def hashable(value: Any) -> Any:
 
 
 def order(value: Any) -> tuple:
-    """A sort key for values of one field: numbers, then texts and lists, None last."""
+    """A sort key for values of one field: numbers, then texts and lists (numbers in them by their
+    value: 3K before 11K), None last."""
     if value is None:
-        return (2, 0.0, "")
+        return (2, 0.0, ())
     if isinstance(value, bool | int | float):
-        return (0, float(value), "")
-    return (1, 0.0, str(value))
+        return (0, float(value), ())
+    parts = re.split(r"(\d+)", str(value))
+    return (1, 0.0, tuple(int(part) if place % 2 else part for place, part in enumerate(parts)))
 
 
 def rank(setting: Setting) -> tuple:

@@ -51,7 +51,7 @@ def printed(ranks: Ranks, table: Table, *, stem: str, how: str) -> Printed:
 def _title(ranks: Ranks, table: Table) -> str:
     few = " Fewer than 10 classes: the approximations are rough." if ranks.num_blocks < 10 else ""
     return (
-        f"Average ranks of methods by {METRICS.get(table.metric, table.metric)} on {table.data} "
+        f"Average ranks of methods by {METRICS[table.metric]} on {table.data} "
         f"over {ranks.num_blocks} nominal classes, 1 is best. Friedman test that all are alike: "
         f"chi-squared {ranks.friedman_statistic:.2f} with {len(ranks.methods) - 1} degrees of "
         f"freedom, {_with_p(ranks.friedman_p)}. Wilcoxon: two-sided signed-rank test, corrected "
@@ -63,7 +63,7 @@ def _title(ranks: Ranks, table: Table) -> str:
 def _groups(ranks: Ranks) -> str:
     if not ranks.groups:
         return "Every two methods differ by more than the critical difference."
-    told = "; ".join(", ".join(group) for group in ranks.groups)
+    told = "; ".join(f"{group[0]} to {group[-1]}" for group in ranks.groups)
     return f"Not told apart by the critical difference: {told}."
 
 

@@ -14,6 +14,9 @@ from reports.methods import value_words
 Fields = Mapping[str, Any]
 
 
+UNSTATED = "no source states the published setting"
+
+
 @dataclass(frozen=True)
 class Counterpart:
     """A published column (dataset, setting, method) and the fields of a Run that make it so.
@@ -164,7 +167,7 @@ _WORDS = {
 def reasons(run: Fields, published: Counterpart) -> list[str]:
     """Why the setting `run` is not the published one, in words; empty if it is."""
     if published.unstated:
-        return ["no source states the published setting"]
+        return [UNSTATED]
     found = []
     for name, value in published.fields.items():
         side = (224, 224)  # what no size stands for

@@ -59,8 +59,16 @@ FIELDS = {
 }
 
 
+MANY = st.lists(
+    st.fixed_dictionaries(FIELDS),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda fields: repr(sorted(fields.items())),
+)
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chosen=st.lists(st.fixed_dictionaries(FIELDS), min_size=1, max_size=12, unique_by=lambda one: repr(sorted(one.items()))))
+@given(chosen=MANY)
 def test_different_settings_never_share_a_name(
     chosen: list[Row], setting: Callable[..., Row]
 ) -> None:
