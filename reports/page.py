@@ -21,11 +21,14 @@ _FIGURE_COLOURS = 48
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure in the page: its PNG as a data URI, or None where the page had no room left."""
+    """A figure in the page: its PNG as a data URI, or None where the page had no room left, and
+    its size in pixels."""
 
     name: str
     caption: str
     uri: str | None
+    width: int = 0
+    height: int = 0
 
 
 def write(
@@ -132,13 +135,15 @@ def pictures(drawn: Iterable[Drawn]) -> list[Picture]:
     for one in drawn:
         if one.pdf.stem != one.name:
             continue
-        text = None
-        if room > 0:
-            with Image.open(one.png) as image:
-                pixels = np.asarray(image.convert("RGB"))
-            text = page_images.uri(pixels, colours=_FIGURE_COLOURS)
-            room -= len(text)
-        found.append(Picture(one.name, one.caption, text))
+        if room <= 0:
+            found.append(Picture(one.name, one.caption, None))
+            continue
+        with Image.open(one.png) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        text = page_images.uri(pixels, colours=_FIGURE_COLOURS)
+        room -= len(text)
+        height, width = pixels.shape[:2]
+        found.append(Picture(one.name, one.caption, text, width, height))
     return found
 
 

@@ -9,6 +9,8 @@ from reports.rows import METRICS
 from reports.sheet import Line, Number, Printed, Sheet
 from reports.text import plain
 
+_BRACKETS = re.compile(r" \([^)]*\)")
+_END = re.compile(r"[.:] ")
 _NUMBER = re.compile(r"[+−-]?\d+(\.\d+)?")
 
 
@@ -53,6 +55,7 @@ class View:
     """A table of the page."""
 
     stem: str
+    heading: str
     title: str
     how: str
     corner: str
@@ -88,7 +91,7 @@ def view(table: Printed) -> View:
         cells = []
         for column, entry in zip(columns, line.entries, strict=True):
             number = isinstance(entry, Number)
-            record = records.of(line.name, column) if number else {}
+            record = records.of(line.name, column)
             cells.append(
                 Cell(
                     text=plain(entry),
@@ -102,9 +105,11 @@ def view(table: Printed) -> View:
             )
         rows.append(Row(line.name, tuple(cells), mean=line.rule))
     first, count = table.sheets[0], len(table.sheets)
+    title = first.title.removesuffix(f" Part 1 of {count}.")
     return View(
         stem=table.stem,
-        title=first.title.removesuffix(f" Part 1 of {count}."),
+        heading=_heading(title),
+        title=title,
         how=table.how,
         corner=first.corner,
         columns=tuple(columns),
@@ -113,6 +118,14 @@ def view(table: Printed) -> View:
         settings=_settings(table),
         provenance=tuple((name, ", ".join(values)) for name, values in table.provenance.items()),
     )
+
+
+def _heading(title: str) -> str:
+    """The first sentence of a caption, or its part before a colon, without what stands in brackets;
+    not much longer than a line."""
+    short = _BRACKETS.sub("", title)
+    short = _END.split(short, maxsplit=1)[0].removesuffix(".")
+    return short if len(short) <= 90 else f"{short[:90].rpartition(' ')[0].rstrip(',')} …"
 
 
 def _whole(sheets: Sequence[Sheet]) -> tuple[list[Column], list[Line]]:
@@ -147,11 +160,12 @@ class _Records:
 
     def of(self, row: str, column: Column) -> Mapping[str, Any]:
         """The record of a cell: of its column by name, else (where the heading is "ours" or the
-        metric) of its group or of the only method there is. Empty for numbers of others."""
-        names = [column.label.removeprefix("ours, ")]
-        if column.text in ("ours", *METRICS.values()):
-            names += [column.group, self._only or ""]
-        return next((self._found[row, name] for name in names if (row, name) in self._found), {})
+        metric) of its group, of the only method there is, or of the mean of the method that its
+        line names. Empty for numbers of others."""
+        places = [(row, column.label.removeprefix("ours, "))]
+        if column.text.partition(" [")[0] in ("ours", *METRICS.values()):
+            places += [(row, column.group), (row, self._only or ""), ("mean", row)]
+        return next((self._found[place] for place in places if place in self._found), {})
 
 
 def _leading(text: str) -> float | None:

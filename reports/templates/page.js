@@ -74,7 +74,7 @@ function prepare(section) {
     }
     count.textContent = words.length ? `${shown} of ${lines.length} rows; means are over all` : "";
   }
-  search.addEventListener("input", filter);
+  search?.addEventListener("input", filter);
 
   for (const box of section.querySelectorAll("[data-column]")) {
     box.addEventListener("change", () => {

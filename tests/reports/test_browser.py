@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="chromium and chromedriver are not installed"
 )
 NASTY = '<img src=x onerror="window.injected=1">'
-CLASSES = {3: "3", 5: NASTY, 9: "10"}
+CLASSES = {1: "1", 2: "2", 3: "3", 5: NASTY, 9: "10"}
 SWITCHES = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -49,7 +49,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["WebDriver"]:
 def opened(
     browser: "WebDriver", pictured: Callable[..., Path], tmp_path: Path
 ) -> Callable[..., "WebDriver"]:
-    """Opens the page of three classes, two methods and two seeds in a window of that width."""
+    """Opens the page of five classes, two methods and two seeds in a window of that width."""
 
     def open_page(
         *, width: int = 1200, height: int = 800, dark: bool = False, with_figures: bool = False
@@ -120,10 +120,10 @@ def test_headings_sort_and_say_so(opened: Callable[..., "WebDriver"]) -> None:
     heads = all_of(first(driver, "section.table table"), "thead tr:last-child th")
     buttons = [first(head, "button") for head in heads]
     buttons[0].click()
-    assert names(driver) == [NASTY, "3", "10", "mean"]  # 3 before 10: numbers as numbers
+    assert names(driver) == [NASTY, "1", "2", "3", "10", "mean"]  # numbers as numbers
     assert heads[0].get_attribute("aria-sort") == "ascending"
     buttons[0].click()
-    assert names(driver) == ["10", "3", NASTY, "mean"]
+    assert names(driver) == ["10", "3", "2", "1", NASTY, "mean"]
     buttons[1].click()
     values = sizes_of_values(driver, 1)
     assert values == sorted(values, reverse=True)
@@ -132,7 +132,7 @@ def test_headings_sort_and_say_so(opened: Callable[..., "WebDriver"]) -> None:
     buttons[1].click()
     assert sizes_of_values(driver, 1) == sorted(values)
     buttons[1].click()
-    assert names(driver) == ["3", NASTY, "10", "mean"]  # as it was
+    assert names(driver) == ["1", "2", "3", NASTY, "10", "mean"]  # as it was
 
 
 def test_filter_keeps_matching_rows_and_counts_them(opened: Callable[..., "WebDriver"]) -> None:
@@ -140,10 +140,10 @@ def test_filter_keeps_matching_rows_and_counts_them(opened: Callable[..., "WebDr
     field = first(driver, "section.table input[type=search]")
     field.send_keys("IMG on")
     assert names(driver) == [NASTY, "mean"]
-    assert first(driver, ".count").text == "1 of 3 rows; means are over all"
+    assert first(driver, ".count").text == "1 of 5 rows; means are over all"
     field.clear()
     field.send_keys(" ")
-    assert names(driver) == ["3", NASTY, "10", "mean"]
+    assert names(driver) == ["1", "2", "3", NASTY, "10", "mean"]
 
 
 def test_columns_can_be_hidden(opened: Callable[..., "WebDriver"]) -> None:
@@ -159,14 +159,14 @@ def test_cell_opens_its_runs_command_curves_and_heatmaps(
     opened: Callable[..., "WebDriver"],
 ) -> None:
     driver = opened()
-    button = first(driver, "section.table tbody tr:nth-child(2) td:nth-of-type(2) button")
+    button = first(driver, "section.table tbody tr:nth-child(4) td:nth-of-type(2) button")
     value = button.text
     button.click()
     assert button.get_attribute("aria-expanded") == "true"
     panel = first(driver, "tr.detail .panel")
     assert first(panel, "h3").text == f"nominal class {NASTY}, FCDD, all OE images: {value}"
     assert [row.text.split()[0] for row in all_of(panel, ".runs tbody tr")] == ["0", "1"]
-    assert [code.text for code in all_of(panel, ".runs code")] == [f"{n:016x}" for n in (6, 7)]
+    assert [code.text for code in all_of(panel, ".runs code")] == [f"{n:016x}" for n in (14, 15)]
     command = first(panel, "pre").text
     assert command == "fcdd run test --only data.normal_class=5 --only outliers.limit=None"
     titles = [one.text for one in all_of(panel, ".chart h3")]
@@ -224,7 +224,7 @@ def test_mean_of_classes_opens_all_runs(opened: Callable[..., "WebDriver"]) -> N
     driver = opened()
     first(driver, "tr.mean td button").click()
     panel = first(driver, "tr.detail .panel")
-    assert len(all_of(panel, ".runs tbody tr")) == 6
+    assert len(all_of(panel, ".runs tbody tr")) == 10
     assert "--only outliers.limit=8" in first(panel, "pre").text
     assert "open a cell of a single class" in panel.text
 

@@ -118,9 +118,41 @@ def test_differences_sort_by_the_number_they_begin_with() -> None:
     assert page_model._leading("agrees") is None
 
 
+def test_headings_are_the_first_clause_of_captions() -> None:
+    texts = {
+        "AUROC in percent on digits for each class. Mean over seeds; n = 3.": "AUROC in percent on "
+        "digits for each class",
+        "AUROC beside the paper (Liznerski et al. 2021) and others. Two.": "AUROC beside the paper "
+        "and others",
+        "AUROC against k: mean.": "AUROC against k",
+    }
+    for title, heading in texts.items():
+        view = page_model.view(printed((sheet([Head("m")], [], title),), []))
+        assert (view.heading, view.title) == (heading, title)
+    long = page_model.view(printed((sheet([Head("m")], [], "word, " * 40),), [])).heading
+    assert len(long) <= 92
+    assert long.endswith("word …")
+
+
+def test_methods_beside_the_paper_open_the_runs_of_their_mean() -> None:
+    heads = [Head("ours"), Head("paper")]
+    entries = (Number(0.9), Number(0.89))
+    records = [
+        {"row": row, "column": column, "keys": (f"{row} {column}",), "n": 1}
+        for row in ("cat", "mean")
+        for column in ("FCDD", "HSC")
+    ]
+    view = page_model.view(printed((sheet(heads, [Line("HSC", entries)]),), records))
+    assert [cell.keys for cell in view.rows[0].cells] == [("mean HSC",), ()]
+
+
 def test_cells_of_ablations_know_their_runs() -> None:
-    heads = [Head("AUROC", "FCDD"), Head("gain, points", "FCDD"), Head("AUROC", "HSC")]
-    entries = (Number(0.9), Words("–"), Number(0.8))
+    heads = [
+        Head("AUROC [95 % interval]", "FCDD"),
+        Head("gain, points", "FCDD"),
+        Head("AUROC", "HSC"),
+    ]
+    entries = (Words("90.0 [88.0, 92.0]"), Words("–"), Number(0.8))
     records = [{"row": "8", "column": name, "keys": (name,), "n": 1} for name in ("FCDD", "HSC")]
     view = page_model.view(printed((sheet(heads, [Line("8", entries)]),), records))
     assert [cell.keys for cell in view.rows[0].cells] == [("FCDD",), (), ("HSC",)]
