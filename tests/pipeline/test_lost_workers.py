@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,32 +28,9 @@ benchmark = Benchmark("mine", (*long, change(base, {{"training.epochs": 5, "seed
 """
 
 
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """An environment variable's value that finds every process of a sweep; none may be left."""
-    value = uuid.uuid4().hex
-    yield value
-    left = marked(value)
-    for process in left:
-        os.kill(process, signal.SIGKILL)
-    assert not left, "the sweep left processes behind"
-
-
-def marked(value: str) -> list[int]:
-    """Processes whose environment holds FCDD_TEST_MARK=`value`."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"FCDD_TEST_MARK={value}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # ended meanwhile, or another user's
-            continue
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+@pytest.mark.timeout(600)  # on a busy machine
 def test_lost_worker_is_replaced_once_and_a_run_that_loses_every_worker_is_named(
-    tmp_path: Path, mark: str
+    tmp_path: Path, marked_environment: dict[str, str]
 ) -> None:
     out, spec = tmp_path / "out", tmp_path / "mine.py"
     spec.write_text(SPEC)
@@ -65,10 +40,10 @@ def test_lost_worker_is_replaced_once_and_a_run_that_loses_every_worker_is_named
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"FCDD_TEST_MARK": mark},
+        env=marked_environment,
     ) as sweep:
         killed = kill_workers(sweep, out, every_time=0, once=1)
-        output, errors = sweep.communicate(timeout=60)
+        output, errors = sweep.communicate(timeout=120)
     by_seed = {entry["run"]["seed"]: key for key, entry in results.read_plan(out).items()}
     poisoned, unlucky = by_seed[0], by_seed[1]
     assert Counter(killed) == {poisoned: 2, unlucky: 1}
@@ -96,8 +71,8 @@ def test_lost_worker_is_replaced_once_and_a_run_that_loses_every_worker_is_named
         [*command, "--retry-failed"],
         capture_output=True,
         text=True,
-        timeout=120,
-        env=os.environ | {"FCDD_TEST_MARK": mark},
+        timeout=200,
+        env=marked_environment,
     )
     assert again.returncode == 0, again.stdout + again.stderr
     assert "3 runs, 2 done, 0 failed before, 1 to do" in again.stdout
@@ -112,7 +87,7 @@ def kill_workers(
     seed `once` after its first report; returns the keys of the killed, until the sweep ends."""
     killed: list[str] = []
     pids: set[int] = set()
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while sweep.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
         beats = running.read(out)
