@@ -28,8 +28,8 @@ def draw(ranks: Ranks) -> "Figure":
     bars = 0.12 + _BAR * len(ranks.groups)
     height = 0.5 + bars + _LINE * half + 0.08
     figure = plots.blank(plots.TEXT_WIDTH, height)
-    longest = max(len(name) for name in ranks.methods)
-    margin = min(0.06 * longest + 0.15, 1.9)
+    names = [f"{plots.shortened(name, 30)} {rank:.2f}" for name, rank in _ranked(ranks)]
+    margin = 0.055 * max(map(len, names)) + 0.2
     left, right = margin, plots.TEXT_WIDTH - margin
     axis = height - 0.5
     ax = figure.add_axes((0, 0, 1, 1))
@@ -54,13 +54,17 @@ def draw(ranks: Ranks) -> "Figure":
         ends = [x(ranks.ranks[ranks.methods.index(name)]) for name in (group[0], group[-1])]
         level = axis - 0.1 - _BAR * number
         ax.plot([ends[0] - 0.03, ends[1] + 0.03], [level, level], color="black", linewidth=2.4)
-    for place, (name, rank) in enumerate(zip(ranks.methods, ranks.ranks, strict=True)):
+    for place, (_, rank) in enumerate(_ranked(ranks)):
         on_left = place < half
         row = place if on_left else k - 1 - place
         level = axis - bars - _LINE * (row + 0.5)
         end = left - 0.08 if on_left else right + 0.08
         ax.plot([x(rank), x(rank), end], [axis, level, level], color="#666666", linewidth=0.6)
         side = "right" if on_left else "left"
-        text = f"{plots.shortened(name, 30)} {rank:.2f}"
-        ax.text(end + (-0.04 if on_left else 0.04), level, text, ha=side, va="center", fontsize=7)
+        at = end + (-0.04 if on_left else 0.04)
+        ax.text(at, level, names[place], ha=side, va="center", fontsize=7)
     return figure
+
+
+def _ranked(ranks: Ranks) -> list[tuple[str, float]]:
+    return list(zip(ranks.methods, ranks.ranks, strict=True))

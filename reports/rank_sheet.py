@@ -32,7 +32,9 @@ def printed(ranks: Ranks, table: Table, *, stem: str, how: str) -> Printed:
         comments=comments(table.common, table.settings, table.provenance),
     )
     keys = {
-        column: tuple(key for _, at, cell in table.present() if at == number for key in cell.keys)
+        column: tuple(
+            sorted({k for _, at, cell in table.present() if at == number for k in cell.keys})
+        )
         for number, column in enumerate(table.columns)
     }
     return Printed(
