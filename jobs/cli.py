@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import audit, compact, data, mlflow, report, run, snapshots
+from jobs.commands import audit, compact, data, mlflow, plan, report, run, snapshots
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Benchmarks of explainable one-class classification of images (FCDD).",
 )
 app.command()(run.run)
+app.command()(plan.plan)
 app.command()(audit.audit)
 app.command()(report.report)
 app.command()(report.verify)
