@@ -18,6 +18,7 @@ from reports.evidence import Evidence
 from reports.figures_groups import DataSet
 from reports.figures_panels import LOOK, Look
 from reports.figures_stability import Entry
+from reports.figures_tiles import Frames
 from reports.latex import escape
 from reports.plots import Drawn
 
@@ -64,12 +65,15 @@ def _heatmaps(
 ) -> tuple[list[Drawn], list[Entry]]:
     drawn: list[Drawn] = []
     found: list[Entry] = []
+    frames = Frames()
     with figures_panels.books(data, out) as book:
         for number, _ in data.classes:
             kept, runs = figures_panels.read(data, number, places, per_label=PER_LABEL)
             found += figures_stability.entries(data, number, runs)
             if kept is not None:
-                drawn += figures_panels.write(data, kept, out, number=number, book=book, look=look)
+                drawn += figures_panels.write(
+                    data, kept, out, number=number, book=book, frames=frames, look=look
+                )
     return drawn, found
 
 

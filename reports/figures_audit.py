@@ -14,7 +14,7 @@ from pipeline import results
 from reports import panels, plots
 from reports.figures_groups import DataSet, Method, Row
 from reports.figures_panels import LOOK, Look
-from reports.figures_tiles import Line, draw
+from reports.figures_tiles import Frames, Line
 from reports.files import file_name
 from reports.plots import Drawn
 
@@ -67,6 +67,7 @@ def write(
     """Draws, per method that was audited, its numbers by class, and the examples of each class's
     lowest seed."""
     drawn = []
+    frames = Frames()
     for place, method in enumerate(data.methods):
         audited = read(method, places)
         if not audited:
@@ -86,14 +87,14 @@ def write(
             lines = examples(runs[0].row, places, look) if runs else None
             if lines is None:
                 continue
-            figure = draw(lines, groups=[(v, len(lines[0].tiles) // 3) for v in _VERSIONS])
             caption = (
                 f"Nominal test images of {data.title}, class {name}, without the mark, with it and "
                 f"with it moved, and their heatmaps by {method.label}, seed {runs[0].row['seed']}, "
                 f"normalised together, cut at the {look.quantile:g} quantile."
             )
             stem_of_class = out / f"{stem}_{number}_{file_name(name)}"
-            drawn.append(plots.save(figure, stem_of_class, caption=caption))
+            groups = [(version, len(lines[0].tiles) // 3) for version in _VERSIONS]
+            drawn.append(frames.save(lines, stem_of_class, groups=groups, caption=caption))
     return drawn
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from reports import panels, plots
 from reports.evidence import all_or_none, read_shown
 from reports.figures_groups import DataSet
-from reports.figures_tiles import Line, draw
+from reports.figures_tiles import Frames, Line
 from reports.files import file_name
 from reports.panels import QUANTILE, Normalisation, Shown
 from reports.plots import Book, Drawn
@@ -112,6 +112,7 @@ def write(
     *,
     number: int,
     book: Callable[[str], Book],
+    frames: Frames,
     look: Look = LOOK,
 ) -> list[Drawn]:
     """Draws the heatmaps of class `number`: normalised per image ("local") and over many ("global"
@@ -137,9 +138,16 @@ def write(
         del kinds["seeds"]
     drawn = []
     for kind, (lines, caption) in kinds.items():
-        figure = draw([*inputs(kept), *lines], groups=groups(kept))
         stem = out / f"{data.name}_{number}_{file_name(class_name)}_{kind}"
-        drawn.append(plots.save(figure, stem, caption=f"{caption}. {order}", book=book(kind)))
+        drawn.append(
+            frames.save(
+                [*inputs(kept), *lines],
+                stem,
+                groups=groups(kept),
+                caption=f"{caption}. {order}",
+                book=book(kind),
+            )
+        )
     return drawn
 
 
