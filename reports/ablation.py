@@ -174,8 +174,13 @@ def _curve(
         per_class=_per_class(rows, points, values, expected),
         published=_published(rows, first, metric, field, tuple(points)),
         keys=tuple(cell.keys if cell else () for cell in cells),
-        num_labelled=tuple(float(rows.num_labelled[group].mean()) for group in points.values()),
+        num_labelled=tuple(_labelled(rows, group) for group in points.values()),
     )
+
+
+def _labelled(rows: Rows, group: np.ndarray) -> float:
+    present = group[rows.present[group]]
+    return float(rows.num_labelled[present].mean()) if len(present) else 0.0
 
 
 def _mean(

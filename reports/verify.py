@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import results
 from reports.build import build
 from reports.files import MANIFEST, texts
 from reports.intervals import Resampling
+from reports.methods import RUN
 from reports.rescore import IMAGE, PIXEL, metrics_of
-from reports.rows import METRICS, Rows
+from reports.rows import METRICS, Rows, flatten
 from reports.tables import Options
 from reports.write import digest, read_manifest
 
@@ -46,8 +48,8 @@ def verify(
     they have moved).
 
     A file that is missing or was edited, a printed number or a side-car's that the rows no longer
-    give, a row whose metrics do not follow from its scores or histograms: each is named. Raises
-    ValueError when `out` is no report.
+    give, a row that is not what was planned or whose metrics do not follow from its scores or
+    histograms: each is named. Raises ValueError when `out` is no report.
     """
     manifest = read_manifest(out)
     if folders is None:
@@ -64,6 +66,7 @@ def verify(
         cells, found = _compared(out / name, expected.get(name), name in manifest["files"])
         num_cells += cells
         faults += found
+    faults += _unlike_plan(report.rows)
     faults += _unlike_scores(report.rows, progress)
     num_runs = int(report.rows.present.sum())
     return Verified(len(manifest["files"]), num_cells, num_runs, tuple(faults))
@@ -195,6 +198,25 @@ def _same_text(one: str, other: str) -> bool:
         return _same(float(one), float(other))
     except ValueError:
         return False
+
+
+def _unlike_plan(rows: Rows) -> list[str]:
+    """Rows that do not say what was planned under their key: edited to pass for another run."""
+    faults = []
+    places = {key: place for place, key in enumerate(rows.keys) if rows.present[place]}
+    for folder in rows.folders:
+        for key, entry in results.read_plan(folder).items():
+            if key not in places:
+                continue
+            planned = flatten(entry["run"])
+            place = places[key]
+            for name in RUN:
+                if rows.value(name, place) != planned[name]:
+                    faults.append(
+                        f"row {key} says {name} {rows.value(name, place)}, the plan of {folder} "
+                        f"{planned[name]}; one of them was edited: run it again"
+                    )
+    return faults
 
 
 def _unlike_scores(rows: Rows, progress: Progress) -> list[str]:

@@ -177,6 +177,12 @@ def test_axes_that_would_merge_settings_are_refused(folder_of: Folder) -> None:
     assert table.columns == ("FCDD, lr 0.0001", "FCDD, lr 0.001", "HSC")
 
 
+def test_classes_of_two_data_sets_share_no_axis(folder_of: Folder) -> None:
+    folder = folder_of([*rows_of(VALUES), ({"data.normal_class": 0}, {})])
+    with pytest.raises(ValueError, match=r"class 0 has several names \(0, t-shirt/top\), so rows"):
+        made(folder, columns="data.name")
+
+
 def test_threads_change_float_results_so_they_tell_methods_apart(folder_of: Folder) -> None:
     (table,) = made(folder_of(rows_of(VALUES) + rows_of(VALUES, threads=4)))
     assert table.columns == ("FCDD, threads 1", "FCDD, threads 4")

@@ -122,6 +122,12 @@ def test_added_seed_makes_the_report_stale(
     assert "0, FCDD is stale: its runs are 4 now, 3 in the report; added 0000000000000006" in told
 
 
+def test_row_that_passes_for_another_run_is_named(report: Path, folder: Path) -> None:
+    row = results.read_row(folder, f"{3:016x}")
+    results.write_row(folder, row | {"training.lr": 0.5})
+    assert "row 0000000000000003 says training.lr 0.5, the plan of" in faults(report)
+
+
 def test_missing_row_is_named(report: Path, folder: Path) -> None:
     (folder / "rows" / f"{0:016x}.parquet").unlink()
     assert "cannot be made again from its rows: 1 of 6 planned runs have no row" in faults(report)
@@ -152,7 +158,7 @@ def test_folder_without_a_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no report: it has no report.json"):
         verify(tmp_path)
     (tmp_path / "report.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no manifest .*make the report again"):
+    with pytest.raises(ValueError, match="is no manifest .*delete it and make the report again"):
         verify(tmp_path)
 
 
