@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import audit, compact, data, mlflow, plan, report, run, snapshots
+from jobs.commands import audit, compact, data, mlflow, plan, report, run, snapshots, status
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Benchmarks of explainable one-class classification of images (FCDD).",
 )
 app.command()(run.run)
+app.command()(status.status)
 app.command()(plan.plan)
 app.command()(audit.audit)
 app.command()(report.report)
@@ -31,6 +32,7 @@ SWITCHES = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a single-node Ray listens on loopback only
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own console
+    "RAY_AUTH_MODE": "token",  # for every command, not only where Ray starts
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a concurrent run died in it
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -1,8 +1,12 @@
 """`fcdd run`: load the data, plan, skip what is done, sweep, track, and tell what failed."""
 
+import shutil
+import threading
 import time
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -10,10 +14,17 @@ from rich.console import Console
 from fcdd.config import Run, key
 from fcdd.data.load import images_name
 from fcdd.data.outliers import pool_name
+from fcdd.data.task import Images, Pool
 from jobs.loading import Sources, load_all
 from jobs.progress import Names, ProgressLine
 from pipeline import environment, results
 from pipeline.benchmark import Benchmark
+from pipeline.lock import only_driver
+from pipeline.sweep.events import Event
+
+if TYPE_CHECKING:
+    from pipeline.sweep.local import Planned
+    from pipeline.tracking.live import Tracker
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,17 @@ class Places:
     tracking: bool
     tracking_uri: str | None
     address: str | None
+    commit: str | None = None  # of the code, where this is no checkout: "HASH" or "HASH-dirty"
+
+
+@dataclass(frozen=True)
+class Care:
+    """What is done about runs that fail, hang or are interrupted; none of it decides a result."""
+
+    retry_failed: bool = False
+    max_failures: int = 2
+    checkpoint_seconds: float = 180.0
+    time_limit_seconds: float | None = None
 
 
 def choose_device(device: str) -> str:
@@ -48,16 +70,49 @@ def choose_device(device: str) -> str:
 
 
 def run_benchmark(
-    benchmark: Benchmark, places: Places, *, device: str, retry_failed: bool, console: Console
+    benchmark: Benchmark, places: Places, *, device: str, care: Care, console: Console
 ) -> int:
     """Executes what is missing of `benchmark` in `places.out`; returns the exit code: 0 when every
     run has its row, else 1. Raises ValueError for what the user can mend."""
-    from pipeline.sweep.local import Planned, Surroundings, sweep
-
     device = choose_device(device)
     out = places.out
     results.prepare(out)
-    images, pools = load_all(benchmark, places.sources, console)
+    with only_driver(out) as taken:
+        images, pools = load_all(benchmark, places.sources, console)
+        planned = _planned(benchmark, images, pools)
+        runs = {name: one.run for name, one in planned.items()}
+        results.write_plan(
+            out, benchmark.name, {name: run.model_dump(mode="json") for name, run in runs.items()}
+        )
+        done = results.row_keys(out) & set(planned)
+        for name in done:
+            results.read_row(out, name)  # a row that cannot be read is told before the start
+            shutil.rmtree(results.checkpoint_path(out, name), ignore_errors=True)
+        before = results.failed_keys(out) & set(planned)
+        if care.retry_failed:
+            for name in before:
+                results.failure_path(out, name).unlink()
+            before = set()
+        todo = [one for name, one in planned.items() if name not in done | before]
+        _say(
+            console,
+            f"{benchmark.name}: {len(planned)} runs, {len(done)} done, {len(before)} failed "
+            f"before, {len(todo)} to do on {device}; results in {out}",
+        )
+        failed = dict.fromkeys(before, "failed at an earlier start")
+        if todo:
+            left = {one.key: one.run for one in todo}
+            tracker = _tracker(benchmark, places, left, done=done)
+            events = _start(todo, images, pools, benchmark, places, device=device, care=care)
+            failed |= _follow(events, left, out, tracker, taken=taken, console=console)
+    return _tell_outcome(benchmark, out, runs, failed, console)
+
+
+def _planned(
+    benchmark: Benchmark, images: Mapping[str, Images], pools: Mapping[str, Pool]
+) -> "dict[str, Planned]":
+    from pipeline.sweep.local import Planned
+
     planned = {}
     for run in benchmark.runs:
         pool = pools.get(pool_name(run))
@@ -67,61 +122,74 @@ def run_benchmark(
             outliers_fingerprint=pool.fingerprint if pool else "",
         )
         planned[name] = Planned(name, run, images_name(run.data), pool_name(run) if pool else None)
-    results.write_plan(
-        out,
-        benchmark.name,
-        {name: one.run.model_dump(mode="json") for name, one in planned.items()},
+    return planned
+
+
+def _start(
+    todo: "list[Planned]",
+    images: Mapping[str, Images],
+    pools: Mapping[str, Pool],
+    benchmark: Benchmark,
+    places: Places,
+    *,
+    device: str,
+    care: Care,
+) -> Generator[Event, None, None]:
+    from pipeline.sweep.local import Surroundings, sweep
+
+    return sweep(
+        todo,
+        images,
+        pools,
+        surroundings=Surroundings(
+            places.out,
+            device,
+            environment.named_commit(places.commit) or environment.commit(),
+            places.sources.weights,
+            checkpoint_seconds=care.checkpoint_seconds,
+            time_limit_seconds=care.time_limit_seconds,
+        ),
+        resources=benchmark.resources,
+        address=places.address,
+        max_failures=care.max_failures,
     )
-    rows = {name: results.read_row(out, name) for name in results.row_keys(out) & set(planned)}
-    failed = {
-        name: "failed at an earlier start" for name in results.failed_keys(out) & set(planned)
-    }
-    if retry_failed:
-        for name in failed:
-            results.failure_path(out, name).unlink()
-        failed = {}
-    todo = [one for name, one in planned.items() if name not in rows and name not in failed]
-    console.print(
-        f"{benchmark.name}: {len(planned)} runs, {len(rows)} done, {len(failed)} failed before, "
-        f"{len(todo)} to do on {device}; results in {out}",
-        highlight=False,
-        soft_wrap=True,
-    )
+
+
+def _follow(
+    events: Generator[Event, None, None],
+    runs: Mapping[str, Run],
+    out: Path,
+    tracker: "Tracker | None",
+    *,
+    taken: threading.Event,
+    console: Console,
+) -> dict[str, str]:
+    """Shows the events of a sweep and returns the messages of the runs that failed."""
     started = time.perf_counter()
-    runs = {one.key: one.run for one in todo}
-    if todo:
-        tracker = _tracker(benchmark, places, runs, done=set(rows))
-        events = sweep(
-            todo,
-            images,
-            pools,
-            surroundings=Surroundings(out, device, environment.commit(), places.sources.weights),
-            resources=benchmark.resources,
-            address=places.address,
-        )
-        with ProgressLine(console, runs) as line:
-            try:
-                for event in events:
-                    if tracker:
-                        tracker.log(event)
-                    line.draw(event)
-            finally:
-                events.close()
+    with ProgressLine(console, runs) as line:
+        try:
+            for event in events:
+                if taken.is_set():
+                    raise ValueError(
+                        f"another `fcdd run` took {out} over, because this one gave no sign of "
+                        "life for a minute; its runs go on there"
+                    )
                 if tracker:
-                    tracker.close()
-        failed |= line.failed
-        _tell_throughput([results.read_row(out, name) for name in line.rows], started, console)
-        if tracker and tracker.lost:
-            console.print(
-                f"tracking lost ({tracker.lost}); `fcdd mlflow sync {out}` completes it",
-                soft_wrap=True,
-            )
-    return _tell_outcome(
-        benchmark, out, set(planned), failed, {n: o.run for n, o in planned.items()}, console
-    )
+                    tracker.log(event)
+                line.draw(event)
+        finally:
+            events.close()
+            if tracker:
+                tracker.close()
+    _tell_throughput([results.read_row(out, name) for name in line.rows], started, console)
+    if tracker and tracker.lost:
+        _say(console, f"tracking lost ({tracker.lost}); `fcdd mlflow sync {out}` completes it")
+    return line.failed
 
 
-def _tracker(benchmark: Benchmark, places: Places, runs: dict[str, Run], *, done: set[str]):
+def _tracker(
+    benchmark: Benchmark, places: Places, runs: dict[str, Run], *, done: set[str]
+) -> "Tracker | None":
     if not places.tracking:
         return None
     from pipeline.tracking.live import Tracker
@@ -135,44 +203,43 @@ def _tell_throughput(rows: list[dict], started: float, console: Console) -> None
     seconds = time.perf_counter() - started
     images = sum(row["train_images_per_second"] * row["train_seconds"] for row in rows)
     each = sorted(row["train_images_per_second"] for row in rows)
-    console.print(
+    _say(
+        console,
         f"{len(rows)} runs in {seconds:.0f} s; training one run: {each[len(each) // 2]:,.0f} "
         f"images/s (median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with "
         f"start and evaluation: {images / seconds:,.0f} images/s",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
 def _tell_outcome(
     benchmark: Benchmark,
     out: Path,
-    planned: set[str],
-    failed: dict[str, str],
-    runs: dict[str, Run],
+    runs: Mapping[str, Run],
+    failed: Mapping[str, str],
     console: Console,
 ) -> int:
-    done = planned & results.row_keys(out)
+    done = set(runs) & results.row_keys(out)
     aurocs = [results.read_row(out, name)["image_auroc"] for name in sorted(done)]
     if aurocs:
-        console.print(
-            f"{benchmark.name}: {len(done)} of {len(planned)} rows, mean image AUROC "
+        _say(
+            console,
+            f"{benchmark.name}: {len(done)} of {len(runs)} rows, mean image AUROC "
             f"{sum(aurocs) / len(aurocs):.3f}; table: fcdd report {out} --out {out / 'report'}",
-            highlight=False,
-            soft_wrap=True,
         )
     describe = Names(runs.values())
-    for name in sorted(planned - done):
+    missing = sorted(set(runs) - done)
+    for name in missing:
         path = results.failure_path(out, name)
         where = f"traceback: {path}" if path.exists() else failed.get(name, "not run")
-        console.print(
-            f"FAILED {describe(runs[name])} ({name}); {where}", highlight=False, soft_wrap=True
-        )
-    if planned - done:
-        console.print(
-            f"{len(planned - done)} of {len(planned)} runs have no row; "
+        _say(console, f"FAILED {describe(runs[name])} ({name}); {where}")
+    if missing:
+        _say(
+            console,
+            f"{len(missing)} of {len(runs)} runs have no row; "
             "the same command goes on, --retry-failed tries failed runs again",
-            highlight=False,
-            soft_wrap=True,
         )
-    return 1 if planned - done else 0
+    return 1 if missing else 0
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """What a row says about the circumstances: commit, versions, machine."""
 
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,19 @@ def commit() -> dict[str, Any]:
         return {"commit": name, "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.TimeoutExpired):
         return {"commit": "unknown", "dirty": None}
+
+
+def named_commit(name: str | None) -> dict[str, Any] | None:
+    """Commit and dirtiness that "HASH" or "HASH-dirty" stand for; None without a name.
+
+    Raises ValueError if it is neither.
+    """
+    if not name:
+        return None
+    hash_, _, dirty = name.partition("-")
+    if not re.fullmatch("[0-9a-f]{40}", hash_) or dirty not in ("", "dirty"):
+        raise ValueError(f"commit {name!r} is not 40 hex digits, with or without '-dirty'")
+    return {"commit": hash_, "dirty": bool(dirty)}
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ All that reports see of the project. Of it, it imports `pipeline.schema`, `pipel
     DIR/pixels/<key>.parquet    histograms from which pixel AUROC, AP and PRO follow
     DIR/heatmaps/<key>.npz      float16 heatmaps of a fixed subset of the test images
     DIR/audits/<key>.json .npz  what a watermark does, of runs that train with one
+    DIR/checkpoints/<key>/      what an interrupted run goes on from (`fcdd.checkpoint`)
     DIR/running/<key>.json      heartbeat of a run that a worker is at (`pipeline.running`)
     DIR/failures/<key>.txt      the traceback of a run that failed
 """
@@ -122,6 +123,11 @@ def row_files(out: Path) -> tuple[list[Path], list[Path]]:
 def failure_path(out: Path, key: str) -> Path:
     """Where the traceback of run `key` stands if it failed."""
     return out / "failures" / f"{key}.txt"
+
+
+def checkpoint_path(out: Path, key: str) -> Path:
+    """The folder of the checkpoint of run `key`, while it has no row."""
+    return out / "checkpoints" / key
 
 
 def failed_keys(out: Path) -> set[str]:

@@ -19,6 +19,7 @@ def write(out: Path, key: str, beat: Mapping[str, Any]) -> None:
 def end(out: Path, key: str) -> None:
     """Removes the heartbeat of run `key`, if there is one."""
     _path(out, key).unlink(missing_ok=True)
+    overtime_path(out, key).unlink(missing_ok=True)
 
 
 def read(out: Path) -> dict[str, dict[str, Any]]:
@@ -29,6 +30,18 @@ def read(out: Path) -> dict[str, dict[str, Any]]:
         with suppress(FileNotFoundError):  # the run ended after the folder was listed
             beats[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     return beats
+
+
+def overtime_path(out: Path, key: str) -> Path:
+    """Where run `key` says where it was when its time was over."""
+    return out / "running" / f"{key}.overtime.txt"
+
+
+def overtime(out: Path, key: str) -> str:
+    """Where run `key` was when its time was over; "" if it was not."""
+    with suppress(FileNotFoundError):
+        return overtime_path(out, key).read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def _path(out: Path, key: str) -> Path:

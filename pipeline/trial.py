@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from fcdd.audit import audit
+from fcdd.checkpoint import Checkpoints
 from fcdd.config import Run, flatten
+from fcdd.data.streamed import Streamed
 from fcdd.data.task import Images, Pool, Task, make_task
 from fcdd.evaluation import Evaluation, evaluate
 from fcdd.pixels import PixelMetrics
@@ -40,16 +42,43 @@ def execute(
     device: torch.device,
     commit: dict[str, Any],
     report: Callable[[Epoch], None] = lambda epoch: None,
+    checkpoint_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Runs `trial`, writes scores, curve, heatmaps and at last its row, and returns the row.
 
-    Any failure is written to failures/<key>.txt and raised on.
+    With `checkpoint_seconds` it goes on from checkpoints/<key>/ if an interrupted run left one that
+    fits, and replaces it about that often; it is removed when the row stands. Any failure is
+    written to failures/<key>.txt and raised on.
     """
+    places = None
+    if checkpoint_seconds is not None:
+        folder = results.checkpoint_path(out, trial.key)
+        places = Checkpoints(folder, checkpoint_seconds, _identity(trial, device, commit))
     try:
-        return _execute(trial, out=out, device=device, commit=commit, report=report)
+        row = _execute(
+            trial, out=out, device=device, commit=commit, report=report, checkpoints=places
+        )
     except Exception:
         results.write_text(results.failure_path(out, trial.key), traceback.format_exc())
         raise
+    if places:
+        places.remove()
+    return row
+
+
+def _identity(trial: Trial, device: torch.device, commit: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same for a row to be one run's: host and card may change, a CPU may not,
+    because another one rounds otherwise."""
+    machine = environment.machine(device.type)
+    leave_out = {"host"} if device.type == "cpu" else {"host", "cpu"}
+    return {
+        "run": trial.run.model_dump(mode="json"),
+        "data": trial.images.fingerprint,
+        "outliers": trial.pool.fingerprint if trial.pool else "",
+        "device": device.type,
+        **{name: value for name, value in machine.items() if name not in leave_out},
+        **commit,
+    }
 
 
 def _execute(
@@ -59,6 +88,7 @@ def _execute(
     device: torch.device,
     commit: dict[str, Any],
     report: Callable[[Epoch], None],
+    checkpoints: Checkpoints | None,
 ) -> dict[str, Any]:
     run, key = trial.run, trial.key
     started_at, started = datetime.now(UTC), time.perf_counter()
@@ -66,7 +96,9 @@ def _execute(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     task = make_task(run, trial.images, trial.pool, device=device)
-    fitted = fit(run, task, device=device, weights=trial.weights, report=report)
+    fitted = fit(
+        run, task, device=device, weights=trial.weights, report=report, checkpoints=checkpoints
+    )
     evaluation_started = time.perf_counter()
     evaluation = evaluate(run, fitted.net, task)
     evaluate_seconds = time.perf_counter() - evaluation_started
@@ -106,8 +138,13 @@ def _counts(trial: Trial, task: Task) -> dict[str, Any]:
         "data_fingerprint": trial.images.fingerprint,
         "outliers_fingerprint": pool.fingerprint if pool else "",
         "num_train": len(task.train_images),
-        "num_outliers": len(task.outliers) if task.outliers is not None else 0,
-        "num_outliers_unreadable": len(pool.unreadable) if pool else 0,
+        "num_outliers": sum(
+            len(images)
+            for images in (task.outliers, task.labelled and task.labelled.images)
+            if images is not None
+        ),
+        "num_outliers_unreadable": (len(pool.unreadable) if pool else 0)
+        + (len(task.outliers.unreadable) if isinstance(task.outliers, Streamed) else 0),
         "outliers_chosen": list(task.outliers_chosen) if task.outliers_chosen else None,
         "labelled_files": list(task.labelled_files) or None,
         "num_reserved": len(trial.images.test) - len(task.test_labels),

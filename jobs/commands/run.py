@@ -1,5 +1,6 @@
 """`fcdd run`: execute a benchmark."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +9,18 @@ import typer
 from rich.console import Console
 
 from jobs.commands.needs import needs
+from jobs.durations import seconds
 from jobs.select import apply, load_spec, spec_names
+
+
+def refuse_open_ray(mode: str, *, insecure: bool) -> None:
+    """Raises ValueError where Ray would let anybody in: it listens on every interface, and the
+    token is its only guard. `mode` is that of RAY_AUTH_MODE."""
+    if mode.strip().lower() == "disabled" and not insecure:
+        raise ValueError(
+            "RAY_AUTH_MODE=disabled lets whoever reaches Ray's ports run code as you; unset it, or "
+            "set it to token, or say --insecure"
+        )
 
 
 def run(
@@ -44,13 +56,36 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="List the runs and stop.")] = False,
     address: Annotated[
         str | None,
-        typer.Option(envvar="RAY_ADDRESS", help="A running Ray cluster: auto or host:port."),
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="A Ray cluster: auto or host:port on a node of it; http://HOST:8265 sends a job.",
+        ),
     ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and go.")] = False,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            help="Allow RAY_AUTH_MODE=disabled: whoever reaches Ray's ports runs code as you.",
+        ),
+    ] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try failed runs again.")] = False,
+    max_failures: Annotated[
+        int, typer.Option(min=1, help="Give a run up that lost its worker so many times.")
+    ] = 2,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Stop a run that takes longer, e.g. 2h [default: none].")
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often a run in training is saved, at an epoch's end.")
+    ] = "3m",
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow server [default: SQLite in the output folder].")
     ] = None,
     tracking: Annotated[bool, typer.Option(help="Show the runs in MLflow.")] = True,
+    commit: Annotated[
+        str | None, typer.Option(envvar="FCDD_COMMIT", hidden=True)  # set where .git is not sent
+    ] = None,
 ) -> None:
     """Run a benchmark: every missing run of SPEC, one Parquet row each."""
     from pipeline.benchmark import Benchmark
@@ -65,15 +100,25 @@ def run(
             print(f"{number:4} {describe(one)}: {one.net.name}, {one.training.epochs} epochs")
         print(f"{benchmark.name}: {len(benchmark.runs)} runs; nothing was started")
         return
-    if address and "://" in address:
+    refuse_open_ray(os.environ.get("RAY_AUTH_MODE", ""), insecure=insecure)
+    elsewhere = address is not None and address.startswith(("http://", "https://"))
+    if address and "://" in address and not elsewhere:
         raise ValueError(
-            f"--address {address!r} is no address of a cluster node; use auto or host:port on the "
-            "cluster, or from elsewhere `ray job submit --address http://HOST:8265 --working-dir . "
-            "-- python -m jobs run ...`"
+            f"--address {address!r} would bind this machine to the sweep's whole time; use auto or "
+            "host:port on a cluster node, or from elsewhere http://HOST:8265, which submits a job"
         )
+    if detach and not elsewhere:
+        raise ValueError("--detach is for jobs on a cluster; give --address http://HOST:8265 too")
+    if elsewhere:
+        with needs("run"):
+            from jobs.submitting import run_there
+
+            assert address is not None
+            code = run_there(address, sys.argv[1:], out=out, detach=detach, commit=commit)
+        raise typer.Exit(code)
     with needs("run"):
         from jobs.loading import Sources
-        from jobs.run_benchmark import Places, run_benchmark
+        from jobs.run_benchmark import Care, Places, run_benchmark
 
         try:
             code = run_benchmark(
@@ -84,9 +129,17 @@ def run(
                     tracking=tracking,
                     tracking_uri=tracking_uri,
                     address=address,
+                    commit=commit,
                 ),
                 device=device,
-                retry_failed=retry_failed,
+                care=Care(
+                    retry_failed=retry_failed,
+                    max_failures=max_failures,
+                    checkpoint_seconds=seconds(checkpoint_every, option="--checkpoint-every"),
+                    time_limit_seconds=(
+                        seconds(time_limit, option="--time-limit") if time_limit else None
+                    ),
+                ),
                 console=console,
             )
         except KeyboardInterrupt:

@@ -22,8 +22,6 @@ from pipeline.sweep.reporter import Reporter
 from pipeline.sweep.worker import Surroundings as Surroundings
 from pipeline.sweep.worker import execute_config
 
-_MAX_FAILURES = 1  # a lost worker is replaced once; a run that raised is not tried again
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -43,8 +41,12 @@ def sweep(
     surroundings: Surroundings,
     resources: Resources,
     address: str | None = None,
+    max_failures: int = 2,
 ) -> Generator[Event, None, None]:
     """Executes the runs and yields events; each run ends in one Finished or Failed.
+
+    A run that loses its worker `max_failures` times is given up; one that raised is not tried
+    again, for the same Run raises the same error.
 
     Stopping the iteration (Ctrl-C) ends the workers; rows written by then stay.
     """
@@ -53,21 +55,36 @@ def sweep(
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     else:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(  # "local": never a cluster that happens to run on this machine
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
     try:
-        yield from _sweep(planned, images, pools, surroundings, resources, events)
+        yield from _sweep(
+            planned,
+            events,
+            images=images,
+            pools=pools,
+            surroundings=surroundings,
+            resources=resources,
+            max_failures=max_failures,
+        )
     finally:
         ray.shutdown()
 
 
 def _sweep(
     planned: list[Planned],
+    events: "queue.Queue[Event | BaseException | None]",
+    *,
     images: Mapping[str, Images],
     pools: Mapping[str, Pool],
     surroundings: Surroundings,
     resources: Resources,
-    events: "queue.Queue[Event | BaseException | None]",
+    max_failures: int,
 ) -> Iterator[Event]:
     trainable = tune.with_parameters(
         execute_config, images=dict(images), pools=dict(pools), surroundings=surroundings
@@ -101,8 +118,14 @@ def _sweep(
             run_config=tune.RunConfig(
                 storage_path=storage,
                 verbose=0,
-                callbacks=[Reporter(events, surroundings.out)],
-                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                callbacks=[
+                    Reporter(
+                        events,
+                        surroundings.out,
+                        time_limit_seconds=surroundings.time_limit_seconds,
+                    )
+                ],
+                failure_config=tune.FailureConfig(max_failures=max_failures - 1),
             ),
         )
 

@@ -1,8 +1,13 @@
 """What a Ray worker does: one run after the other, with a heartbeat in running/<key>.json."""
 
+import faulthandler
+import logging
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +20,7 @@ from fcdd.data.task import Images, Pool
 from fcdd.training import Epoch
 from pipeline import results, running
 
+_BEAT_SECONDS = 15.0  # where epochs are longer than a report's distance
 _REPORT_SECONDS = 2.0  # a report costs the driver some 10 ms; MLflow wants groups of epochs
 
 
@@ -22,12 +28,16 @@ _REPORT_SECONDS = 2.0  # a report costs the driver some 10 ms; MLflow wants grou
 class Surroundings:
     """What all runs of a sweep share, beside their data: none of it decides a result.
 
-    `out` is the output folder, `weights` the file of pretrained weights."""
+    `out` is the output folder, `weights` the file of pretrained weights. Checkpoints are replaced
+    every `checkpoint_seconds`; a run that takes longer than `time_limit_seconds` is stopped.
+    """
 
     out: Path
     device: str
     commit: dict[str, Any]
     weights: Path | None = None
+    checkpoint_seconds: float = 180.0
+    time_limit_seconds: float | None = None
 
 
 def execute_config(
@@ -60,20 +70,67 @@ def execute_config(
     )
     reports = _Reports(folder, key, run.training.epochs)
     try:
-        row = execute(
-            trial,
-            out=folder,
-            device=torch.device(surroundings.device),
-            commit=surroundings.commit,
-            report=reports.add,
-        )
+        with (
+            _time_limit(surroundings.time_limit_seconds, running.overtime_path(folder, key)),
+            _noted(reports.notes),
+            reports.beating(),
+        ):
+            row = execute(
+                trial,
+                out=folder,
+                device=torch.device(surroundings.device),
+                commit=surroundings.commit,
+                report=reports.add,
+                checkpoint_seconds=surroundings.checkpoint_seconds,
+            )
     finally:
         running.end(folder, key)
-    tune.report({"key": key, "epochs": reports.waiting, "row": row})
+    reports.tell(row=row)
+
+
+@contextmanager
+def _time_limit(seconds: float | None, path: Path) -> Iterator[None]:
+    """Ends this process if the block takes longer, and leaves in `path` where it was.
+
+    faulthandler does it from a thread that needs nothing of Python, which may hang.
+    """
+    if seconds is None:
+        yield
+        return
+    with path.open("w") as file:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _noted(notes: list[str]) -> Iterator[None]:
+    """Adds to `notes` what the method logs: a worker's own log is seen by nobody."""
+    handler = _Notes(notes)
+    log = logging.getLogger("fcdd")
+    before = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Notes(logging.Handler):
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__()
+        self._notes = notes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._notes.append(record.getMessage())
 
 
 class _Reports:
-    """Tells Tune about the epochs and writes the heartbeat, every few seconds."""
+    """Tells Tune about epochs and notes, and writes the heartbeat."""
 
     def __init__(self, folder: Path, key: str, epochs: int) -> None:
         self._folder, self._key = folder, key
@@ -83,20 +140,48 @@ class _Reports:
             "started_at": _now(),
             "epochs": epochs,
         }
-        self.waiting: list[dict[str, Any]] = []
-        self._beat(epoch=0)
+        self.notes: list[str] = []
+        self._waiting: list[dict[str, Any]] = []
+        self._epoch = 0
+        self._told = time.monotonic()
+        self._beat()
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Writes the heartbeat within the block, however long an epoch takes."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(_BEAT_SECONDS):
+                with suppress(OSError):  # a disk that is full, or away for a moment
+                    self._beat()
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def add(self, epoch: Epoch) -> None:
-        self.waiting.append(asdict(epoch))
+        """Takes an epoch, and tells about all that wait when it is time."""
+        self._waiting.append(asdict(epoch))
+        self._epoch = epoch.epoch
         if time.monotonic() - self._told > _REPORT_SECONDS:
-            tune.report({"key": self._key, "epochs": self.waiting})
-            self.waiting = []
-            self._beat(epoch=epoch.epoch)
+            self.tell()
+            self._beat()
 
-    def _beat(self, *, epoch: int) -> None:
-        beat = self._fixed | {"epoch": epoch, "beat_at": _now()}
-        running.write(self._folder, self._key, beat)
+    def tell(self, *, row: dict[str, Any] | None = None) -> None:
+        """Tells about the epochs that wait, and of a run that is done its row."""
+        said, self._waiting = self._waiting, []
+        tune.report({"key": self._key, "epochs": said, "notes": [*self.notes], "row": row})
+        self.notes.clear()
         self._told = time.monotonic()
+
+    def _beat(self) -> None:
+        beat = self._fixed | {"epoch": self._epoch, "beat_at": _now()}
+        running.write(self._folder, self._key, beat)
 
 
 def _now() -> str:

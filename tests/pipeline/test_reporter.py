@@ -87,4 +87,4 @@ def test_lost_worker_that_is_replaced_is_logged_and_one_that_raised_is_not(
     reporter.on_trial_recover(1, [], given_up(ActorDiedError()))
     (message,) = caplog.messages
     assert message.startswith(f"run {KEY} lost its worker (")
-    assert message.endswith("it begins anew")
+    assert message.endswith("another goes on from its checkpoint if it left one")

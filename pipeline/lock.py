@@ -1,0 +1,166 @@
+"""One driver per output folder: driver.json says which process runs a sweep into it.
+
+Two drivers would train the same runs twice. The file holds host, process and a heartbeat; that of a
+driver which is gone is taken over.
+"""
+
+import json
+import logging
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import write_text
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 60.0  # six beats
+_NAME = "driver.json"
+
+
+@contextmanager
+def only_driver(out: Path, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[threading.Event]:
+    """Makes this process the only driver of `out` within the block.
+
+    The event it gives is set if another driver has taken over meanwhile, which happens when this
+    one gave no sign for a minute. Raises ValueError if another driver is at work.
+    """
+    mine = {
+        "host": socket.gethostname(),
+        "place": _place(),
+        "pid": os.getpid(),
+        "born": _born(os.getpid()),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "token": secrets.token_hex(8),
+    }
+    _acquire(out, mine)
+    taken, done = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        while not done.wait(beat_seconds):
+            if (read_driver(out) or {}).get("token") != mine["token"]:
+                taken.set()
+                return
+            with suppress(OSError):  # a disk that is full for a moment
+                write_text(out / _NAME, _text(mine))
+
+    thread = threading.Thread(target=beat, name="driver heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield taken
+    finally:
+        done.set()
+        thread.join()
+        if (read_driver(out) or {}).get("token") == mine["token"]:
+            (out / _NAME).unlink(missing_ok=True)
+
+
+def read_driver(out: Path) -> dict[str, Any] | None:
+    """The driver at work in `out`: host, pid, started_at, beat_at; None without one."""
+    try:
+        found = json.loads((out / _NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a half-written file is nobody's: files are renamed
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _acquire(out: Path, mine: dict[str, Any]) -> None:
+    path = out / _NAME
+    for _ in range(3):
+        if _create(path, _text(mine)):
+            return
+        found = read_driver(out)
+        age = _age_seconds(path)
+        if found is None and age is None:
+            continue  # gone meanwhile
+        found = found or {}
+        if _alive(found, age or 0.0):
+            raise ValueError(
+                f"another `fcdd run` is at work in {out}: process {found.get('pid')} on "
+                f"{found.get('host')} since {found.get('started_at')}, last sign of life "
+                f"{age or 0:.0f} s ago; wait for it, stop it, or give another --out (the lock of a "
+                f"driver that is gone is free after {STALE_SECONDS:.0f} s)"
+            )
+        logger.warning(
+            "the driver before (process %s on %s) is gone; this one takes over",
+            *(found.get("pid"), found.get("host")),
+        )
+        _set_aside(path, found)
+    raise ValueError(f"{path} is changing hands; another `fcdd run` starts in {out} just now")
+
+
+def _create(path: Path, text: str) -> bool:
+    """Makes `path` with `text` at once; False if it is there already."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".driver", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.link(temporary, path)  # unlike a rename, fails where something stands
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(temporary)
+
+
+def _set_aside(path: Path, found: dict[str, Any]) -> None:
+    """Removes the lock `found`, but not one that another driver has put in its place meanwhile."""
+    aside = path.with_name(f".driver-{secrets.token_hex(8)}.tmp")
+    with suppress(FileNotFoundError):
+        os.rename(path, aside)
+        with suppress(ValueError, FileExistsError):
+            if json.loads(aside.read_text(encoding="utf-8")).get("token") != found.get("token"):
+                os.link(aside, path)
+        aside.unlink()
+
+
+def _alive(driver: dict[str, Any], age_seconds: float) -> bool:
+    """Whether the driver may still be at work: on this machine its process tells, elsewhere how old
+    its last heartbeat is."""
+    if driver.get("place") == _place():
+        return driver.get("born") is not None and _born(driver.get("pid", 0)) == driver["born"]
+    return age_seconds < STALE_SECONDS
+
+
+def _age_seconds(path: Path) -> float | None:
+    """How long ago the file was written, by the clock of the disk it lies on."""
+    with suppress(FileNotFoundError), tempfile.NamedTemporaryFile(dir=path.parent) as now:
+        return os.stat(now.name).st_mtime - path.stat().st_mtime
+    return None
+
+
+def _place() -> str:
+    """Names the machine since its last start, and the container: where process numbers hold."""
+    told = [socket.gethostname()]
+    with suppress(OSError):
+        told.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        told.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(told)
+
+
+def _born(pid: int) -> str | None:
+    """When process `pid` started, in the kernel's ticks where it tells them; None if none runs."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():  # not Linux: the number alone must do
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return "running"
+        return None
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]  # of proc_pid_stat(5): state, starttime
+
+
+def _text(driver: dict[str, Any]) -> str:
+    beat = {"beat_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    return json.dumps(driver | beat, sort_keys=True) + "\n"
