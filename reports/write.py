@@ -126,4 +126,6 @@ def read_manifest(out: Path) -> dict[str, Any]:
             raise ValueError(f"version {content['manifest_version']}, not {MANIFEST_VERSION}")
         return content
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no manifest ({error}); delete it and make the report again") from None
+        raise ValueError(
+            f"{path} is no manifest ({error}); delete it and make the report again"
+        ) from None
