@@ -87,17 +87,27 @@ def rates(data: DataSet, methods: Sequence[Method], evidence: Evidence, *, kind:
     if kind == "precision":
         for ax, (number, _) in zip(axes, data.classes, strict=False):
             ax.axhline(_anomalous_share(methods, number), color="#999999", linewidth=0.5, zorder=1)
+    low = 0.0 if kind == "roc" else _lowest(axes)
+    ticks = (low, (low + 1) / 2, 1.0)
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(plots.shortened(title), pad=2.5)
-        ax.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        ax.set(xlim=(0, 1), ylim=(low, 1 + 0.02 * (1 - low)), xticks=(0, 0.5, 1), yticks=ticks)
         ax.set_xticklabels(("0", "0.5", "1"))
-        ax.set_yticklabels(("0", "0.5", "1"))
+        ax.set_yticklabels([f"{tick:g}" for tick in ticks])
         if kind == "roc":
             ax.plot((0, 1), (0, 1), color="#999999", linewidth=0.5, zorder=1)
     names = ("False alarm rate", "Detection rate") if kind == "roc" else ("Recall", "Precision")
     plots.axis_names(figure, *names)
     plots.legend(figure, [(method.label, plots.look(i)) for i, method in enumerate(methods)])
     return figure
+
+
+def _lowest(axes: Sequence["Axes"]) -> float:
+    """Where the axis of precision begins: the tenth below all that is drawn from a recall of 0.05
+    on; before, one image decides."""
+    lines = [np.asarray(line.get_xydata()) for ax in axes for line in ax.lines]
+    values = [line[line[:, 0] >= 0.05, 1].min() for line in lines]
+    return max(0.0, float(np.floor(10 * (min(values) - 0.02)) / 10))
 
 
 def _anomalous_share(methods: Sequence[Method], number: int) -> float:
@@ -126,13 +136,14 @@ def histograms(data: DataSet, methods: Sequence[Method], evidence: Evidence) -> 
         len(methods),
         columns=len(methods),
         left=plots.margin([name for _, name in classes]),
-        top=0.42,
+        top=0.32 + 0.12 * (1 + max(method.label.count(", ") for method in methods)),
         bottom=0.4,
         panel_height=0.26 * len(classes) + 0.12,
         sharex=False,
     )
     for ax, method in zip(axes, methods, strict=True):
-        ax.set_title(plots.shortened(method.label, 20), pad=2.5)
+        lines = [plots.shortened(part) for part in method.label.split(", ")]
+        ax.set_title("\n".join(lines), pad=2.5, linespacing=0.95)
         for line, (number, _) in enumerate(classes):
             runs = [evidence.scores[row["key"]] for row in method.of_class(number)]
             if runs:

@@ -16,7 +16,7 @@ from reports.plots import Drawn
 from reports.sheet import Printed
 
 _FIGURE_BYTES = 4_000_000  # of all figures in the page
-_FIGURE_COLOURS = 48
+_FIGURE_COLOURS = 128
 
 
 @dataclass(frozen=True)

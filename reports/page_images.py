@@ -22,7 +22,8 @@ def uri(pixels: np.ndarray, *, colours: int | None = None) -> str:
 
     image = Image.fromarray(pixels)
     if colours is not None:
-        image = image.quantize(colours, method=Image.Quantize.MEDIANCUT)
+        # Maximum coverage keeps the colours of thin lines, which median cut mixes with others.
+        image = image.quantize(colours, method=Image.Quantize.MAXCOVERAGE)
     stream = io.BytesIO()
     image.save(stream, format="PNG", compress_level=9)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -229,3 +229,14 @@ def test_loading_the_figures_loads_no_heavy_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_axis_of_precision_begins_below_the_curves_but_not_at_zero(pictured: Pictured) -> None:
+    found = gathered(pictured(limits=(None,), seeds=(0,)))
+    (data,) = found.data
+    with plots.style():
+        figure = rates(data, data.methods, found, kind="precision")
+    low, _ = figure.axes[0].get_ylim()
+    curves = np.concatenate([scores.precision[5:] for scores in found.scores.values()])
+    lowest = min(curves.min(), 40 / 60)  # the share of anomalies is drawn as well
+    assert lowest - 0.12 <= low <= lowest - 0.02
