@@ -14,7 +14,9 @@ base = change(
     {
         "supervision": Supervision(
             mode="few_maps", noise="confetti", maps_per_defect=0, reserved_maps=4
-        )
+        ),
+        "training.epochs": 20,  # half as long as textures, for four times as many runs
+        "training.lr_factor": 0.9,
     },
 )
 benchmark = Benchmark(
