@@ -54,6 +54,7 @@ def printed(curves: Sequence[Curve], *, how: str) -> Printed:
         heads=tuple(heads),
         lines=tuple(lines),
         footnotes=_published_note(curves),
+        whole=len(curves) == 1,
     )
     return Printed(
         stem=stem,
@@ -73,7 +74,7 @@ def _columns(curve: Curve, per_map: bool, counted: bool) -> tuple[str, ...]:
     if any(gain is not None for gain in curve.gain):
         names.append("gain, points")
         names += ["gain per map"] if per_map else []
-    names += ["labelled images per class"] if counted else []
+    names += ["maps per class"] if counted else []
     return (*names, *(["paper"] if curve.published else []))
 
 
@@ -88,7 +89,7 @@ def _entries(curve: Curve, x: float, columns: Sequence[str]) -> list[Entry]:
         columns[0]: Words(_with_interval(curve.mean[at], _ends(curve.low[at], curve.high[at]))),
         "gain, points": Words(points(gain, _ends(curve.gain_low[at], curve.gain_high[at]))),
         "gain per map": Words(points(None if gain is None else gain / added, None)),
-        "labelled images per class": Words(f"{curve.num_labelled[at]:g}"),
+        "maps per class": Words(f"{curve.num_labelled[at]:g}"),
         "paper": Words(GAP) if value is None else Number(value, marks="a"),
     }
     return [found[name] for name in columns]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+_SHOWN = 100  # faults that are printed one by one
 Folders = Annotated[list[Path], typer.Argument(help="Output folders of `fcdd run`.")]
 
 
@@ -74,8 +75,10 @@ def verify(
     from reports.verify import verify as check
 
     found = check(report, folders=folders, progress=_progress())
-    for fault in found.faults:
+    for fault in found.faults[:_SHOWN]:
         print(fault)
+    if len(found.faults) > _SHOWN:
+        print(f"and {len(found.faults) - _SHOWN} more")
     if found.faults:
         print(f"{len(found.faults)} faults in {report}; make the report again, or mend the rows")
         raise typer.Exit(1)

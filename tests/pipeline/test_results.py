@@ -259,3 +259,24 @@ def test_name_of_the_folder_adds_no_column(tmp_path: Path, make_row: Any) -> Non
     rows = some_rows(out, make_row, seeds=range(2))
     assert results.read_rows([out]) == rows
     assert results.read_row(out, rows[1]["key"]) == rows[1]
+
+
+def test_command_compacts_and_undoes(
+    tmp_path: Path, make_row: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jobs.commands.compact import compact as command
+
+    results.prepare(tmp_path)
+    rows = some_rows(tmp_path, make_row, seeds=range(3))
+    command(tmp_path)
+    command(tmp_path, undo=True)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}: 3 rows, 3 -> 1 files",
+        f"{tmp_path}: 3 rows, 1 -> 3 files",
+    ]
+    assert results.read_rows([tmp_path]) == rows
+
+
+def test_compacting_what_is_no_output_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no output folder"):
+        compact(tmp_path)

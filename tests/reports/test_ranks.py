@@ -160,8 +160,8 @@ def test_diagram_shows_every_method_at_its_rank(ranked: Ranks) -> None:
     # The critical difference is drawn in the units of the axis.
     ticks = {text.get_text(): text.get_position()[0] for text in ax.texts[: len(ranked.methods)]}
     unit = (ticks["10"] - ticks["1"]) / 9
-    level = [line for line in ax.lines if line.get_ydata()[0] == line.get_ydata()[-1]]
-    lengths = [float(np.ptp(line.get_xdata())) for line in level]
+    ends = [np.asarray(line.get_xydata()) for line in ax.lines]
+    lengths = [float(np.ptp(xy[:, 0])) for xy in ends if xy[0, 1] == xy[-1, 1]]
     assert any(abs(n - unit * ranked.critical_difference) < 1e-9 for n in lengths)
 
 
