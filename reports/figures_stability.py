@@ -40,13 +40,16 @@ class Entry:
 
 
 def entries(data: DataSet, number: int, runs: Mapping[str, Mapping[int, Shown]]) -> list[Entry]:
-    """The entries of class `number`: per method (its runs by seed) and label, where it has
-    images."""
+    """The entries of class `number`: per method (its runs by seed) and label, where it has images.
+    Raises ValueError naming a method whose seeds do not fit each other."""
     class_name = dict(data.classes)[number]
     found = []
     for method, by_seed in runs.items():
         for label in LABELS:
-            stability = measure(list(by_seed.values()), label=label)
+            try:
+                stability = measure(list(by_seed.values()), label=label)
+            except ValueError as error:
+                raise ValueError(f"{data.title}, class {class_name}, {method}: {error}") from None
             if stability.num_images:
                 found.append(Entry(data.title, class_name, method, stability))
     return found

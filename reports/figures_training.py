@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def write(data: DataSet, evidence: Evidence, out: Path) -> list[Drawn]:
     """Draws the training of the methods of one data set; more methods than can be told apart go to
-    further figures. Methods without curves are left out."""
-    trained = [m for m in data.methods if all(r["key"] in evidence.epochs for r in m.rows)]
+    further figures. Methods without curves, or that never trained, are left out."""
+    trained = [m for m in data.methods if all(_trained(row, evidence) for row in m.rows)]
     drawn = []
     for part, start in enumerate(range(0, len(trained), PER_FIGURE)):
         methods = trained[start : start + PER_FIGURE]
@@ -34,6 +34,10 @@ def write(data: DataSet, evidence: Evidence, out: Path) -> list[Drawn]:
         stem = out / f"{data.name}{suffix}_training"
         drawn.append(plots.save(figure, stem, caption=caption))
     return drawn
+
+
+def _trained(row: Row, evidence: Evidence) -> bool:
+    return row["key"] in evidence.epochs and len(evidence.epochs[row["key"]].epoch) > 0
 
 
 def training(data: DataSet, methods: Sequence[Method], evidence: Evidence) -> "Figure":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reports import build, evidence, figures, page
+from reports import build, evidence, figures_curves, page, plots
 from reports.tables import Options
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def opened(
         folder = pictured(classes=CLASSES)
         found = evidence.gather([folder], evidence.read_rows([folder]))
         tables = build.build([folder], Options()).printed
-        drawn = figures.write(found, tmp_path / "figures") if with_figures else []
+        with plots.style():
+            drawn = figures_curves.write(found.data[0], found, tmp_path) if with_figures else []
         path = page.write(found, tmp_path, tables=tables, drawn=drawn)
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import results
-from reports import evidence, figures, plots
+from reports import evidence, figures, figures_training, plots
 from reports.ablation import curves
 from reports.curves import roc_on_grid
 from reports.figures_curves import mean_over_classes, rates
@@ -240,3 +240,30 @@ def test_axis_of_precision_begins_below_the_curves_but_not_at_zero(pictured: Pic
     curves = np.concatenate([scores.precision[5:] for scores in found.scores.values()])
     lowest = min(curves.min(), 40 / 60)  # the share of anomalies is drawn as well
     assert lowest - 0.12 <= low <= lowest - 0.02
+
+
+def test_runs_that_never_trained_have_no_training_figure(
+    pictured: Pictured, tmp_path: Path
+) -> None:
+    folder = pictured(classes={3: "3"}, limits=(None,), seeds=(0,))
+    results.write_curve(folder, "0" * 16, [])
+    found = gathered(folder)
+    assert figures_training.write(found.data[0], found, tmp_path) == []
+
+
+def test_seeds_whose_epochs_differ_are_named(pictured: Pictured, tmp_path: Path) -> None:
+    folder = pictured(classes={3: "3"}, limits=(None,))
+    epochs = [{"epoch": 1, "train_loss": 1.0, "lr": 0.1, "test_auroc": None}]
+    results.write_curve(folder, f"{1:016x}", epochs)
+    found = gathered(folder)
+    with pytest.raises(ValueError, match=r"curves/0{15}1.parquet has other epochs than 0{16}"):
+        figures_training.write(found.data[0], found, tmp_path)
+
+
+def test_heatmaps_of_seeds_that_do_not_fit_are_named(pictured: Pictured, tmp_path: Path) -> None:
+    folder = pictured(classes={3: "3"}, limits=(None,))
+    arrays = results.read_heatmaps(folder, "0" * 16)
+    arrays |= {name: arrays[name][:, :6] for name in ("heatmaps", "masks")}
+    results.write_heatmaps(folder, "0" * 16, **arrays)
+    with pytest.raises(ValueError, match=r"digits, class 3, FCDD: .*\(6, 12\), \(12, 12\)"):
+        figures.write(gathered(folder), tmp_path / "figures")

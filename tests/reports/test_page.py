@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from pipeline import results
-from reports import build, evidence, figures, page, page_data, page_images, page_model
+from reports import (
+    build,
+    evidence,
+    figures_curves,
+    page,
+    page_data,
+    page_images,
+    page_model,
+    plots,
+)
 from reports.panels import normalise
 from reports.sheet import Head, Line, Number, Printed, Sheet, Words
 from reports.tables import Options
@@ -34,6 +43,12 @@ def data_of(text: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert found is not None
     return json.loads(found[1])
+
+
+def curves_of(found: evidence.Evidence, out: Path) -> list[plots.Drawn]:
+    """ROC, precision-recall and score figures of the first data set."""
+    with plots.style():
+        return figures_curves.write(found.data[0], found, out)
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -160,7 +175,7 @@ def test_cells_of_ablations_know_their_runs() -> None:
 
 def test_page_needs_no_network(pictured: Pictured, tmp_path: Path) -> None:
     folder = pictured(classes={3: "3"})
-    drawn = figures.write(gathered(folder), tmp_path / "figures")
+    drawn = curves_of(gathered(folder), tmp_path)
     tables = build.build([folder], Options()).printed
     text = page.write(gathered(folder), tmp_path, tables=tables, drawn=drawn).read_text()
     assert "default-src 'none'" in text
@@ -170,9 +185,7 @@ def test_page_needs_no_network(pictured: Pictured, tmp_path: Path) -> None:
         assert target.startswith(("#", "data:image/png;base64,")), target
     assert re.findall(r"url\(", text) == []
     assert set(re.findall(r"https?://[^\s\"']*", text)) <= {"http://www.w3.org/2000/svg"}
-    assert text.count('<img src="data:image/png') == len(
-        [one for one in drawn if one.pdf.stem == one.name]
-    )
+    assert text.count('<img src="data:image/png') == len(drawn) == 3
 
 
 def test_names_are_shown_as_text_only(pictured: Pictured, tmp_path: Path) -> None:
@@ -245,11 +258,17 @@ def test_page_stays_small_when_there_are_many_runs(
     assert {"heat" in run for run in data["runs"] if run["class"] == "0/5"} == {False}
 
 
+def test_pictures_of_heatmaps_stand_in_the_cells_only() -> None:
+    book = Path("digits_seeds.pdf")
+    drawn = plots.Drawn("digits_3_3_seeds", "c", book, Path("digits_3_3_seeds.png"), page=1)
+    assert page.pictures([drawn]) == []
+
+
 def test_figures_beyond_the_room_are_named(
     pictured: Pictured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "_FIGURE_BYTES", 1)
-    drawn = figures.write(gathered(pictured(classes={3: "3"})), tmp_path / "figures")
+    drawn = curves_of(gathered(pictured(classes={3: "3"})), tmp_path)
     shown = page.pictures(drawn)
     assert shown[0].uri is not None
     assert {one.uri for one in shown[1:]} == {None}
