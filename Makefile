@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT := results/quickstart
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart test lint speed clean
 
 install: .venv/.installed
 
@@ -17,7 +17,9 @@ install: .venv/.installed
 quickstart: install
 	$(BIN)/fcdd run quickstart --out $(OUT)
 	$(BIN)/fcdd report $(OUT) --out $(OUT)/report
-	@cat $(OUT)/report/digits_fcdd_image_auroc.md
+	@cat $(OUT)/report/digits_image_auroc.md
+	@echo "Page:   $(OUT)/report/index.html (tables, figures, every run behind each number)"
+	@echo "LaTeX:  $(OUT)/report/digits_image_auroc.tex"
 	@echo "MLflow: $(BIN)/mlflow ui --backend-store-uri sqlite:///$(OUT)/mlflow.db"
 
 test: install
@@ -28,6 +30,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+speed: install
+	$(BIN)/python tests/speed/speed.py $(SPEED)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .import_linter_cache
