@@ -48,7 +48,7 @@ def probe(run: Run, *, device: torch.device, seconds: float = 1.0) -> Rate:
 
 
 def _probe(run: Run, device: torch.device, seconds: float) -> Rate:
-    start_bytes = _restart_peak(device)
+    start_bytes = restart_peak(device)
     torch.manual_seed(0)
     net = architecture(run.net, size=run.data.shape[1:]).to(device)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -63,14 +63,14 @@ def _probe(run: Run, device: torch.device, seconds: float) -> Rate:
     times = [_timed(step)]
     while len(times) < 2 or sum(times) < seconds:
         times.append(_timed(step))
-    trained_bytes = _peak()
+    trained_bytes = peak_bytes()
     fewest, most = _TEST_IMAGES
-    test = _task(run, _FIRST_IMAGES, device, num_test=min(max(images, fewest), most))
+    test = random_task(run, _FIRST_IMAGES, device, num_test=min(max(images, fewest), most))
     tests = [_timed(lambda: evaluate(run, net, test)) for _ in range(2)]
     return Rate(
         total / statistics.median(times),
         len(test.test_labels) / min(tests),
-        max(start_bytes + int((trained_bytes - start_bytes) * cut), _peak()),
+        max(start_bytes + int((trained_bytes - start_bytes) * cut), peak_bytes()),
         int(torch.cuda.max_memory_allocated(device) * cut) if device.type == "cuda" else None,
         f"probe: {total * len(times)} images in {sum(times):.1f} s, {run.threads} thread(s)"
         + (f", batches of {size} for {run.training.batch_size}" if cut > 1 else "")
@@ -80,7 +80,7 @@ def _probe(run: Run, device: torch.device, seconds: float) -> Rate:
 
 def _training(run: Run, net: nn.Module, count: int, device: torch.device) -> Callable[[], float]:
     run = change(run, {"training.passes": 1})
-    task = _task(run, count, device)
+    task = random_task(run, count, device)
     optimizer = make_optimizer(run, net)
     upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
     # A rate that moves nothing: random images would make weights grow without bound.
@@ -97,7 +97,9 @@ def _timed(step: Callable[[], object]) -> float:
     return max(time.perf_counter() - started, 1e-6)
 
 
-def _task(run: Run, count: int, device: torch.device, *, num_test: int = _TEST_IMAGES[0]) -> Task:
+def random_task(
+    run: Run, count: int, device: torch.device, *, num_test: int = _TEST_IMAGES[0]
+) -> Task:
     """`count` random nominal training images, a few to test, and what they are replaced with."""
     stream = np.random.default_rng(0)
     c, (h, w) = run.data.shape[0], run.data.raw_size
@@ -137,17 +139,18 @@ def _task(run: Run, count: int, device: torch.device, *, num_test: int = _TEST_I
     return make_task(run, images, pool, device=device)
 
 
-def _restart_peak(device: torch.device) -> int:
+def restart_peak(device: torch.device) -> int:
     """Forgets the peak so far, where the system can, and returns the memory now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     if sys.platform == "linux":
         with suppress(OSError):  # a container may forbid it; the peak is then that of all probes
             Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
+    return peak_bytes()
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
+    """The largest memory of this process, since `restart_peak` where the system keeps it."""
     if sys.platform == "linux":
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):

@@ -1,0 +1,126 @@
+"""Measures on this machine what docs/performance.md is about, prints it and writes it as Markdown.
+
+python tests/speed/speed.py                 about 5 minutes on an idle machine
+python tests/speed/speed.py --quick         fewer repetitions and shorter sweeps
+python tests/speed/speed.py --only nets     parts: machine, nets, small, overhead, parallel
+python tests/speed/speed.py --all           every net of every spec
+"""
+
+import argparse
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import phases
+import sweeps
+import torch
+from figures import short, table
+
+from jobs.cli import SWITCHES
+from pipeline.environment import machine
+
+PARTS = ("machine", "nets", "small", "overhead", "parallel")
+
+
+def main() -> None:
+    """Reads the options and runs the parts one after the other."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--all", action="store_true", help="every net")
+    parser.add_argument("--out", type=Path, default=Path("results/speed.md"))
+    options = parser.parse_args()
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    torch.set_num_threads(1)
+    parts: dict[str, Callable[[], str]] = {
+        "machine": _machine,
+        "nets": lambda: _nets(options),
+        "small": lambda: _small(options),
+        "overhead": lambda: _overhead(options),
+        "parallel": lambda: _parallel(options),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text("", encoding="utf-8")
+    for name in options.only or PARTS:
+        text = parts[name]()
+        print(text + "\n", flush=True)
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(text + "\n\n")
+    print(f"written to {options.out}")
+
+
+def _repetitions(options: argparse.Namespace) -> int:
+    return 3 if options.quick else 7
+
+
+def _load() -> str:
+    return f"load before it {os.getloadavg()[0]:.1f}"
+
+
+def _machine() -> str:
+    facts = machine("cpu")
+    now = datetime.now(UTC).date().isoformat()
+    gpu = (
+        f"GPU {torch.cuda.get_device_name()}"
+        if torch.cuda.is_available()
+        else "no GPU here: every figure is of the CPU"
+    )
+    return (
+        f"`make speed`, {now}: {os.cpu_count()} cores of {facts['cpu']} ({platform.machine()}), "
+        f"Python {facts['version.python']}, torch {facts['version.torch']}; {gpu}. "
+        "Median (smallest to largest, n). Phases on the CPU by the processor time of one thread, "
+        "which other programs disturb less than the clock; all else by the clock."
+    )
+
+
+def _nets(options: argparse.Namespace) -> str:
+    n, texts = _repetitions(options), []
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for device in map(torch.device, devices):
+        before, most = _load(), phases.ceiling(device, n=n)
+        measured = [
+            phases.measure(run, device=device, n=n) for run in phases.runs(every_net=options.all)
+        ]
+        texts.append(
+            f"Nets on {device.type}, one thread, float32, images/s; matrix products reach "
+            f"{short(most.median / 1e9)} GFLOP/s ({before}):\n\n"
+            f"{phases.nets_table(measured, most)}"
+        )
+    return "\n\n".join(texts)
+
+
+def _small(options: argparse.Namespace) -> str:
+    n, before = _repetitions(options), _load()
+    rows = [*phases.loading(n=n), *phases.pixels_and_confetti(n=n)]
+    return f"Without a net, one thread ({before}):\n\n{table(['what', 'measured'], rows)}"
+
+
+def _overhead(options: argparse.Namespace) -> str:
+    before, num = _load(), 40 if options.quick else 120
+    wall, beyond = sweeps.overhead(num)
+    return (
+        f"`fcdd run` of {num} trivial runs, rows, scores and MLflow on, n = 1 ({before}): "
+        f"{wall:.0f} ms of wall time per run in its second half, {beyond:.0f} ms of it beyond "
+        f"training and evaluation on {os.cpu_count()} cores."
+    )
+
+
+def _parallel(options: argparse.Namespace) -> str:
+    n, before = (1 if options.quick else 3), _load()
+    rows = []
+    for spec in ("fmnist_small", "fmnist"):
+        alone, both, ratio = sweeps.side_by_side(
+            spec, n=n, train_seconds=2.0 if options.quick else 4.0
+        )
+        rows.append([spec, str(alone), str(both), str(ratio)])
+    header = ["spec", "one process, images/s", "two together", "two : one"]
+    return f"Two processes of one thread against one ({before}):\n\n{table(header, rows)}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What a run costs besides its work, and what side by side is worth."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from figures import Figure
+
+from pipeline import results
+
+ROOT = Path(__file__).parents[2]
+_SPEC = """
+from fcdd.config import change
+from jobs.select import load_spec
+from pipeline.benchmark import Benchmark, expand
+
+base = change(
+    load_spec("quickstart").runs[0],
+    {"training.epochs": 1, "supervision.mode": "unsupervised", "outliers.source": "none"},
+)
+benchmark = Benchmark("trivial", expand(base, {"seed": range(NUM)}))
+"""
+_TRAIN = """
+import sys, time, torch
+from fcdd.config import change
+from fcdd.nets.build import build
+from fcdd.training import make_optimizer, train_epoch
+from jobs.select import load_spec
+from pipeline.probe import random_task
+
+torch.set_num_threads(1)
+cpu = torch.device("cpu")
+run = change(load_spec(sys.argv[1]).runs[0], {"training.batch_size": 32})
+task = random_task(run, 64, cpu)
+net = build(run).to(memory_format=torch.channels_last)
+optimizer = make_optimizer(run, net)
+train_epoch(run, task, net=net, optimizer=optimizer, epoch=1)
+print("ready", flush=True)
+sys.stdin.readline()
+started, images = time.perf_counter(), 0
+while time.perf_counter() - started < float(sys.argv[2]):
+    train_epoch(run, task, net=net, optimizer=optimizer, epoch=1)
+    images += 64
+print(images / (time.perf_counter() - started), flush=True)
+"""
+
+
+def overhead(num: int) -> tuple[float, float]:
+    """(ms of wall time, ms of it beyond training and evaluation) per run of a sweep of `num`
+    trivial runs by `fcdd run` with rows, scores and MLflow on.
+
+    From the times at which the second half of the rows was written: all workers are up by then.
+    """
+    with tempfile.TemporaryDirectory(prefix="fcdd-speed-") as folder:
+        spec, out = Path(folder) / "trivial.py", Path(folder) / "out"
+        spec.write_text(_SPEC.replace("NUM", str(num)))
+        command = [sys.executable, "-m", "jobs", "run", str(spec), "--out", str(out)]
+        environment = os.environ | {
+            "RAY_AUTH_TOKEN_PATH": str(Path(folder) / "token"),
+            "PYTHONPATH": str(ROOT),
+        }
+        environment.pop("RAY_ADDRESS", None)
+        (Path(folder) / "token").write_text("0" * 64)
+        done = subprocess.run(
+            [*command, "--device", "cpu"], cwd=folder, env=environment, capture_output=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
+        files = sorted((path.stat().st_mtime, path.stem) for path in (out / "rows").iterdir())
+        half = files[num // 2 :]
+        wall = (half[-1][0] - half[0][0]) / (len(half) - 1)
+        rows = [results.read_row(out, key) for _, key in half]
+        work = sum(row["train_seconds"] + row["evaluate_seconds"] for row in rows) / len(rows)
+        return wall * 1000, (wall - work / (os.cpu_count() or 1)) * 1000
+
+
+def side_by_side(spec: str, *, n: int, train_seconds: float) -> tuple[Figure, Figure, Figure]:
+    """Images/s of one process of one thread, of two together, and the ratio of the second to the
+    first, taken in turn n times."""
+    alone, both = [], []
+    for _ in range(n):
+        alone.append(sum(_train(spec, 1, train_seconds)))
+        both.append(sum(_train(spec, 2, train_seconds)))
+    ratios = tuple(b / a for a, b in zip(alone, both, strict=True))
+    return Figure(tuple(alone)), Figure(tuple(both)), Figure(ratios)
+
+
+def _train(spec: str, processes: int, train_seconds: float) -> list[float]:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _TRAIN, spec, str(train_seconds)],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    for process in started:
+        assert process.stdout is not None and process.stdin is not None
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"the training process of {spec} ended before it was ready")
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [float(process.communicate()[0]) for process in started]
