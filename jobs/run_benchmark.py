@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rich.console import Console
 from fcdd.config import Run, key
 from fcdd.data.load import images_name
 from fcdd.data.outliers import pool_name
+from fcdd.data.streamed import Streamed
 from fcdd.data.task import Images, Pool
 from jobs.loading import Sources, load_all
 from jobs.progress import Names, ProgressLine
@@ -74,11 +76,18 @@ def run_benchmark(
 ) -> int:
     """Executes what is missing of `benchmark` in `places.out`; returns the exit code: 0 when every
     run has its row, else 1. Raises ValueError for what the user can mend."""
-    device = choose_device(device)
+    from pipeline.sweep.cluster import check_nodes, joined
+
     out = places.out
-    results.prepare(out)
-    with only_driver(out) as taken:
+    with ExitStack() as stack:
+        if places.address:
+            stack.enter_context(joined(places.address))
+        device = _device_there(device) if places.address else choose_device(device)
+        results.prepare(out)
+        taken = stack.enter_context(only_driver(out))
         images, pools = load_all(benchmark, places.sources, console)
+        if places.address:
+            check_nodes(out, needed=_needed(places.sources, pools))
         planned = _planned(benchmark, images, pools)
         runs = {name: one.run for name, one in planned.items()}
         results.write_plan(
@@ -103,9 +112,27 @@ def run_benchmark(
         if todo:
             left = {one.key: one.run for one in todo}
             tracker = _tracker(benchmark, places, left, done=done)
+            if not places.address:
+                stack.enter_context(joined(None))
             events = _start(todo, images, pools, benchmark, places, device=device, care=care)
             failed |= _follow(events, left, out, tracker, taken=taken, console=console)
     return _tell_outcome(benchmark, out, runs, failed, console)
+
+
+def _device_there(device: str) -> str:
+    """The device of `--device` on a cluster, whose nodes may have what the driver's has not."""
+    from pipeline.sweep.cluster import has_gpus
+
+    if device == "auto":
+        return "cuda" if has_gpus() else "cpu"
+    return device
+
+
+def _needed(sources: Sources, pools: Mapping[str, Pool]) -> list[Path]:
+    """The files that workers read themselves."""
+    streamed = any(isinstance(pool.images, Streamed) for pool in pools.values())
+    paths = (sources.weights, sources.pool if streamed else None)
+    return [path.resolve() for path in paths if path is not None]
 
 
 def _planned(
@@ -150,7 +177,6 @@ def _start(
             time_limit_seconds=care.time_limit_seconds,
         ),
         resources=benchmark.resources,
-        address=places.address,
         max_failures=care.max_failures,
     )
 

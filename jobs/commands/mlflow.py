@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.needs import needs
+from jobs.passwords import refuse_password
 
 app = typer.Typer(no_args_is_help=True, help="The MLflow view of an output folder.")
 
@@ -20,6 +21,7 @@ def sync(
     """Complete the MLflow store from the rows: nothing is added twice."""
     from pipeline import results
 
+    refuse_password(tracking_uri, option="--tracking-uri")
     results.read_rows([folder])
     with needs("run"):
         from pipeline.tracking.store import sync as complete

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jobs.commands.needs import needs
 from jobs.durations import seconds
+from jobs.passwords import refuse_password
 from jobs.select import apply, load_spec, spec_names
 
 
@@ -100,6 +101,7 @@ def run(
             print(f"{number:4} {describe(one)}: {one.net.name}, {one.training.epochs} epochs")
         print(f"{benchmark.name}: {len(benchmark.runs)} runs; nothing was started")
         return
+    refuse_password(tracking_uri, option="--tracking-uri")
     refuse_open_ray(os.environ.get("RAY_AUTH_MODE", ""), insecure=insecure)
     elsewhere = address is not None and address.startswith(("http://", "https://"))
     if address and "://" in address and not elsewhere:

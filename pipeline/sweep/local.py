@@ -1,4 +1,4 @@
-"""A sweep with Ray Tune, on this machine or on the cluster the driver belongs to.
+"""A sweep with Ray Tune, on this machine or on the cluster the driver has joined.
 
 Data sets and pools are loaded once, by the driver, and reach the workers through Ray's object
 store: no worker holds a copy of its own, and none needs a data root.
@@ -8,10 +8,9 @@ import logging
 import queue
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
-import ray
 from ray import tune
 
 from fcdd.config import Run
@@ -40,52 +39,17 @@ def sweep(
     *,
     surroundings: Surroundings,
     resources: Resources,
-    address: str | None = None,
     max_failures: int = 2,
 ) -> Generator[Event, None, None]:
-    """Executes the runs and yields events; each run ends in one Finished or Failed.
+    """Executes the runs on the Ray that is joined (`pipeline.sweep.cluster`) and yields events;
+    each run ends in one Finished or Failed.
 
     A run that loses its worker `max_failures` times is given up; one that raised is not tried
-    again, for the same Run raises the same error.
-
-    Stopping the iteration (Ctrl-C) ends the workers; rows written by then stay.
+    again, for the same Run raises the same error. When Ray is left, its workers end; rows written
+    by then stay.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are our events
-    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # Tune runs in a thread
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(  # "local": never a cluster that happens to run on this machine
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
-    try:
-        yield from _sweep(
-            planned,
-            events,
-            images=images,
-            pools=pools,
-            surroundings=surroundings,
-            resources=resources,
-            max_failures=max_failures,
-        )
-    finally:
-        ray.shutdown()
-
-
-def _sweep(
-    planned: list[Planned],
-    events: "queue.Queue[Event | BaseException | None]",
-    *,
-    images: Mapping[str, Images],
-    pools: Mapping[str, Pool],
-    surroundings: Surroundings,
-    resources: Resources,
-    max_failures: int,
-) -> Iterator[Event]:
     trainable = tune.with_parameters(
         execute_config, images=dict(images), pools=dict(pools), surroundings=surroundings
     )

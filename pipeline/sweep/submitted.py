@@ -20,10 +20,9 @@ def submit(
 ) -> str:
     """Uploads `folder`, without what its .rayignore names, starts `python -m jobs` with `arguments`
     in it, and returns the job's id. Raises ValueError where the cluster does not take it."""
-    logging.getLogger("ray").setLevel(logging.ERROR)  # names every file that it leaves out
     deadline = time.monotonic() + _STARTING_SECONDS
     with _answering(address):
-        client = JobSubmissionClient(address)
+        client = _client(address)
         while True:
             try:
                 return client.submit_job(
@@ -40,7 +39,7 @@ def log(address: str, job: str) -> Generator[str, None, None]:
     """Yields the job's output as it comes, until the job ends. Raises ValueError where the cluster
     does not answer; the job goes on."""
     with _answering(address):
-        pieces = JobSubmissionClient(address).tail_job_logs(job)
+        pieces = _client(address).tail_job_logs(job)
     with asyncio.Runner() as runner:
         while True:
             try:
@@ -54,7 +53,7 @@ def log(address: str, job: str) -> Generator[str, None, None]:
 def exit_code(address: str, job: str) -> tuple[int, str]:
     """Waits for the job's end; its exit code (0 exactly if it succeeded), and how it ended."""
     with _answering(address):
-        client = JobSubmissionClient(address)
+        client = _client(address)
         while not (status := client.get_job_status(job)).is_terminal():
             time.sleep(_POLL_SECONDS)
         info = client.get_job_info(job)
@@ -63,6 +62,12 @@ def exit_code(address: str, job: str) -> tuple[int, str]:
     message = (info.message or "").strip().splitlines()
     told = f"{status.value.lower()}: {message[0]}" if message else status.value.lower()
     return info.driver_exit_code or 1, told
+
+
+def _client(address: str) -> JobSubmissionClient:
+    client = JobSubmissionClient(address)
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it names every file that it leaves out
+    return client
 
 
 @contextmanager

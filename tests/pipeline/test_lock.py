@@ -121,3 +121,19 @@ def test_driver_that_was_taken_over_learns_of_it_and_leaves_the_lock(tmp_path: P
         lock.write_text(tmp_path / "driver.json", json.dumps({"token": "another"}))
         assert taken.wait(5)
     assert read_driver(tmp_path) == {"token": "another"}
+
+
+def test_second_run_into_a_folder_is_refused_before_it_loads_anything(tmp_path: Path) -> None:
+    with only_driver(tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs", "run", "quickstart", "--out", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    assert f"error: another `fcdd run` is at work in {tmp_path}: process {os.getpid()} on" in (
+        done.stderr
+    )
+    assert done.stdout == ""
+    assert not (tmp_path / "plan.json").exists()
