@@ -282,6 +282,7 @@ def test_more_runs_than_a_page_can_show_are_said(
     text = written(pictured(), tmp_path / "report")
     assert "8 runs: more than 3, so curves, heatmaps and commands are left out." in text
     assert data_of(text)["runs"] == []
+    assert "data-keys" not in text  # a hundred thousand of them would make a page of megabytes
 
 
 def test_large_tiles_become_smaller_by_the_mean_of_their_pixels() -> None:
