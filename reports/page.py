@@ -15,6 +15,7 @@ from reports.panels import QUANTILE
 from reports.plots import Drawn
 from reports.sheet import Printed
 
+_SCRIPTS = ("elements.js", "charts.js", "heatmaps.js", "cell.js", "tables.js")  # in this order
 _FIGURE_BYTES = 4_000_000  # of all figures in the page
 _FIGURE_COLOURS = 128
 
@@ -88,10 +89,9 @@ def render(
         lstrip_blocks=True,
     )
     environment.globals["tints"] = tints
-    texts = {
-        name: Markup((templates / f"page.{name}").read_text(encoding="utf-8"))  # our own files
-        for name in ("css", "js")
-    }
+    # Our own files, so not escaped.
+    css = Markup((templates / "page.css").read_text(encoding="utf-8"))
+    js = Markup("\n".join((templates / name).read_text(encoding="utf-8") for name in _SCRIPTS))
     return environment.get_template("page.html").render(
         title=title,
         summary=summary,
@@ -101,7 +101,8 @@ def render(
         num_runs=num_runs,
         max_runs=MAX_RUNS,
         data=Markup(data),
-        **texts,
+        css=css,
+        js=js,
     )
 
 
