@@ -13,6 +13,10 @@ from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
 
 logger = logging.getLogger(__name__)
 
+_SILENT = (
+    "(nothing: so it is when the kernel, Ray's memory monitor or a lost node ended the worker)"
+)
+
 
 class Reporter(tune.Callback):
     """Puts the events of a sweep into `events`; `out` is the output folder."""
@@ -105,7 +109,7 @@ def _write_failure(out: Path, key: str, trial: Any) -> None:
         results.failure_path(out, key),
         f"run {key} failed: {cause}.\n"
         "To try again: the same `fcdd run` command with --retry-failed.\n"
-        f"{seen}\n{trial.get_error()}\n",
+        f"{seen}\n{trial.get_error() or _SILENT}\n",
     )
 
 

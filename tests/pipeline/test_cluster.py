@@ -11,15 +11,21 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from fcdd.config import parse
+from fcdd.data.load import load
+from fcdd.data.outliers import load_pool
 from jobs.submitting import without_submission
-from pipeline import results
+from pipeline import results, running
 from pipeline.sweep.cluster import _faults, _look
+from pipeline.trial import Trial, execute
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "d" * 40
@@ -158,6 +164,86 @@ def test_detached_job_prints_its_id_alone(head: Head, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("raysubmit_")
     assert len(done.stdout.split()) == 1
+
+
+TWO = """
+from jobs.specs.quickstart import base
+from fcdd.config import change
+from pipeline.benchmark import Benchmark, expand
+benchmark = Benchmark("two", expand(change(base, {"training.epochs": 100}), {"seed": range(3)}))
+"""
+
+
+def test_two_nodes_share_the_runs_and_a_lost_node_costs_nothing(head: Head, tmp_path: Path) -> None:
+    spec, out = tmp_path / "two.py", tmp_path / "out"
+    spec.write_text(TWO)
+    second = start_node(head, tmp_path / "log")
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jobs", "run", str(spec), "--out", str(out), "--no-tracking"),
+            *("--device", "cpu", "--address", head.gcs, "--checkpoint-every", "0.5s"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=head.environment,
+    ) as sweep:
+        deadline = time.monotonic() + 150
+        while True:
+            at_work = {beat["pid"]: key for key, beat in running.read(out).items()}
+            lost = [key for pid, key in at_work.items() if parent(pid) in second]
+            if lost and (results.checkpoint_path(out, lost[0]) / "checkpoint.safetensors").exists():
+                break
+            assert sweep.poll() is None and time.monotonic() < deadline, sweep.communicate()
+            time.sleep(0.05)
+        assert len(at_work) == 2  # one on each node
+        for process in second:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        output, _ = sweep.communicate(timeout=200)
+    assert sweep.returncode == 0, output
+    assert "two: 3 of 3 rows" in output
+    assert f"run {lost[0]}: goes on from its checkpoint after epoch" in output
+    results.prepare(tmp_path / "here")
+    run = parse(results.read_plan(out)[lost[0]]["run"])
+    pool = load_pool("photographs", (1, 28, 28), root=None, pool=None)
+    undisturbed = execute(
+        Trial(lost[0], run, load(run.data, None), pool),
+        out=tmp_path / "here",
+        device=torch.device("cpu"),
+        commit={"commit": COMMIT, "dirty": False},
+    )
+    row = results.read_row(out, lost[0])
+    assert [n for n in row if n not in results.MEASURED and row[n] != undisturbed[n]] == []
+    scores = [folder / "scores" / f"{lost[0]}.parquet" for folder in (out, tmp_path / "here")]
+    assert scores[0].read_bytes() == scores[1].read_bytes()
+
+
+def start_node(head: Head, log: Path) -> list[int]:
+    """A second node on this machine; its processes."""
+    (agent,) = free_ports(1)
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"),
+        *("--address", head.gcs, "--dashboard-agent-listen-port", str(agent)),
+        "--disable-usage-stats",
+    ]
+    before = marked(head.environment["FCDD_TEST_MARK"])
+    with log.open("w") as file:
+        subprocess.Popen(command, stdout=file, stderr=file, env=head.environment).returncode = 0
+    deadline = time.monotonic() + 90
+    while "This command will now block" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+    return sorted(set(marked(head.environment["FCDD_TEST_MARK"])) - set(before))
+
+
+def parent(pid: int) -> int:
+    """The process that started `pid`, of a worker its node; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def refused(*arguments: str, **environment: str) -> str:

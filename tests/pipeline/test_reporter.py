@@ -49,6 +49,34 @@ def test_lost_worker_writes_the_failure_file_and_removes_its_heartbeat(tmp_path:
     assert running.read(tmp_path) == {}
 
 
+def test_worker_of_which_ray_says_nothing_still_leaves_an_account(tmp_path: Path) -> None:
+    results.prepare(tmp_path)
+    trial = given_up(ActorDiedError())
+    trial.get_error = lambda: None
+    events: queue.Queue[Any] = queue.Queue()
+    Reporter(events, tmp_path).on_trial_error(1, [], trial)
+    text = results.failure_path(tmp_path, KEY).read_text()
+    assert "the kernel, Ray's memory monitor or a lost node ended the worker" in text
+    assert "None" not in text
+
+
+def test_run_stopped_for_its_time_says_where_it_was_before_another_worker_begins(
+    tmp_path: Path,
+) -> None:
+    results.prepare(tmp_path)
+    running.write(tmp_path, KEY, BEAT)
+    running.overtime_path(tmp_path, KEY).write_text('File "training.py", line 7 in train_epoch')
+    events: queue.Queue[Any] = queue.Queue()
+    Reporter(events, tmp_path, time_limit_seconds=9).on_trial_recover(
+        1, [], given_up(ActorDiedError())
+    )
+    text = results.failure_path(tmp_path, KEY).read_text()
+    assert "line 7 in train_epoch" in text
+    assert text.endswith("stopped after 9 s, the time limit of a run\n")
+    assert list((tmp_path / "running").iterdir()) == []
+    assert events.empty()
+
+
 def test_traceback_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
     results.prepare(tmp_path)
     results.write_text(results.failure_path(tmp_path, KEY), "the traceback")
