@@ -153,7 +153,7 @@ def _rates(
 def _show(console: Console, plans: _Plans, *, device: str) -> None:
     table = Table(title=f"On {device}, {_described(plans)}")
     for name in ("runs", "net", "data"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("images/s", "one run", "all", "memory", "disk"):
         table.add_column(name, justify="right")
     groups: dict[forecast.Work, list[Run]] = {}
@@ -183,7 +183,10 @@ def _show(console: Console, plans: _Plans, *, device: str) -> None:
         f"{runs[0].net.name}: {plans.rates[work].source}" for work, runs in groups.items()
     ):
         _say(console, f"speed of {source}")
-    _say(console, "a forecast: with the machine to itself, and one run as fast as several")
+    _say(
+        console,
+        "a forecast: with the machine to itself, and runs side by side as fast as one alone",
+    )
 
 
 def _described(plans: _Plans) -> str:

@@ -34,7 +34,8 @@ def probe(run: Run, *, device: torch.device, seconds: float = 1.0) -> Rate:
     """The speed and memory of `run` on random images of its shape, without its pretrained weights,
     which cost nothing once loaded.
 
-    Trains for about `seconds` after a warm-up, and evaluates as long. A batch that would take
+    Trains for about `seconds` after a warm-up, and evaluates as long; a CPU's seconds are processor
+    time, so a busy machine is judged as if it were idle. A batch that would take
     longer is cut and its memory scaled; the source then says so. Leaves the number of threads as it
     was.
     """
@@ -54,24 +55,27 @@ def _probe(run: Run, device: torch.device, seconds: float) -> Rate:
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     step = _training(run, net, _FIRST_IMAGES, device)
     step()  # what happens once, such as choosing kernels
-    images = math.ceil(_FIRST_IMAGES / _timed(step) * seconds / 3)
+    clock = _cpu_clock(run.threads) if device.type == "cpu" else time.perf_counter
+    images = math.ceil(_FIRST_IMAGES / _timed(step, clock) * seconds / 3)
     size = min(run.training.batch_size, max(images, _FIRST_IMAGES))
     total = size * min(_MOST_BATCHES, max(1, images // size))
     cut = run.training.batch_size / size
     step = _training(change(run, {"training.batch_size": size}), net, total, device)
     step()
-    times = [_timed(step)]
+    times = [_timed(step, clock)]
     while len(times) < 2 or sum(times) < seconds:
-        times.append(_timed(step))
+        times.append(_timed(step, clock))
     trained_bytes = peak_bytes()
     fewest, most = _TEST_IMAGES
     test = random_task(run, _FIRST_IMAGES, device, num_test=min(max(images, fewest), most))
-    tests = [_timed(lambda: evaluate(run, net, test)) for _ in range(2)]
+    tests = [_timed(lambda: evaluate(run, net, test), clock) for _ in range(2)]
     return Rate(
         total / statistics.median(times),
         len(test.test_labels) / min(tests),
-        max(start_bytes + int((trained_bytes - start_bytes) * cut), peak_bytes()),
-        int(torch.cuda.max_memory_allocated(device) * cut) if device.type == "cuda" else None,
+        max(start_bytes + _whole(trained_bytes - start_bytes, net, cut), peak_bytes()),
+        _whole(torch.cuda.max_memory_allocated(device), net, cut)
+        if device.type == "cuda"
+        else None,
         f"probe: {total * len(times)} images in {sum(times):.1f} s, {run.threads} thread(s)"
         + (f", batches of {size} for {run.training.batch_size}" if cut > 1 else "")
         + (", without decoding the pool" if run.outliers.source in _ON_DISK else ""),
@@ -91,10 +95,23 @@ def _training(run: Run, net: nn.Module, count: int, device: torch.device) -> Cal
     )
 
 
-def _timed(step: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _cpu_clock(threads: int) -> Callable[[], float]:
+    """Processor time per thread: what the clock would show if no other program ran."""
+    return lambda: time.process_time() / threads
+
+
+def _timed(step: Callable[[], object], clock: Callable[[], float]) -> float:
+    started = clock()
     step()  # ends with a copy to the host, so waits for the device
-    return max(time.perf_counter() - started, 1e-6)
+    return max(clock() - started, 1e-6)
+
+
+def _whole(measured: int, net: nn.Module, cut: float) -> int:
+    """Bytes with whole batches, of those measured with batches 1 / `cut` as large: activations grow
+    with the batch; parameters, gradients and two moments do not."""
+    parameters = sum(p.numel() * p.element_size() for p in net.parameters())
+    fixed = min(measured, 4 * parameters)
+    return fixed + int((measured - fixed) * cut)
 
 
 def random_task(

@@ -35,6 +35,7 @@ class Phases:
     name: str
     batch: int
     flop_per_image: float
+    activation_bytes: float  # of one image: what all layers return in one forward pass, float32
     augment: Figure  # all in images per second
     forward: Figure
     step: Figure
@@ -83,8 +84,16 @@ def measure(run: Run, *, device: torch.device, n: int) -> Phases:
         loss.backward()
         optimizer.step()
 
+    returned: list[int] = []
+    hooks = [
+        module.register_forward_hook(lambda m, i, o: returned.append(o.numel() * o.itemsize))
+        for module in net.modules()
+        if not list(module.children())
+    ]
     with FlopCounterMode(display=False) as counter:
         step()
+    for hook in hooks:
+        hook.remove()
     forward = seconds(lambda: net(one.inputs), device, n=n)
     stepped = seconds(step, device, n=n)
     augmented = seconds(lambda: list(batches(run, task, epoch=1)), device, n=n)
@@ -95,6 +104,7 @@ def measure(run: Run, *, device: torch.device, n: int) -> Phases:
         run.net.name,
         batch,
         counter.get_total_flops() / batch,
+        sum(returned) / batch,
         per_second(batch, augmented),
         per_second(batch, forward),
         per_second(batch, stepped),
@@ -117,7 +127,8 @@ def ceiling(device: torch.device, *, n: int) -> Figure:
 def nets_table(measured: list[Phases], most: Figure) -> str:
     """One line per net."""
     header = ["net, batch", "augment", "forward", "forward + backward + step", "evaluate"]
-    header += ["heatmap", "GFLOP per image and step", "GFLOP/s", "of the ceiling", "peak memory MB"]
+    header += ["heatmap", "GFLOP per image and step", "activations, MB per image", "GFLOP/s"]
+    header += ["of the ceiling", "peak memory MB"]
     rows = []
     for one in measured:
         reached = one.flop_per_image * one.step.median
@@ -127,6 +138,7 @@ def nets_table(measured: list[Phases], most: Figure) -> str:
                 f"{one.name}, {one.batch}",
                 *map(str, figures),
                 short(one.flop_per_image / 1e9),
+                short(one.activation_bytes / 1e6),
                 short(reached / 1e9),
                 f"{reached / most.median:.0%}",
                 short(one.peak_bytes / 1e6),

@@ -2,7 +2,8 @@
 
 python tests/speed/speed.py                 about 5 minutes on an idle machine
 python tests/speed/speed.py --quick         fewer repetitions and shorter sweeps
-python tests/speed/speed.py --only nets     parts: machine, nets, small, overhead, parallel
+python tests/speed/speed.py --only nets     parts: machine, nets, small, stream,
+                                                overhead, parallel
 python tests/speed/speed.py --all           every net of every spec
 """
 
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import phases
+import streams
 import sweeps
 import torch
 from figures import short, table
@@ -21,7 +23,7 @@ from figures import short, table
 from jobs.cli import SWITCHES
 from pipeline.environment import machine
 
-PARTS = ("machine", "nets", "small", "overhead", "parallel")
+PARTS = ("machine", "nets", "small", "stream", "overhead", "parallel")
 
 
 def main() -> None:
@@ -41,6 +43,7 @@ def main() -> None:
         "machine": _machine,
         "nets": lambda: _nets(options),
         "small": lambda: _small(options),
+        "stream": lambda: _stream(options),
         "overhead": lambda: _overhead(options),
         "parallel": lambda: _parallel(options),
     }
@@ -100,6 +103,15 @@ def _small(options: argparse.Namespace) -> str:
     return f"Without a net, one thread ({before}):\n\n{table(['what', 'measured'], rows)}"
 
 
+def _stream(options: argparse.Namespace) -> str:
+    before = _load()
+    found = streams.streaming(num=400 if options.quick else 1000, n=1 if options.quick else 3)
+    return (
+        f"A pool on disk (JPEG, 500 x 375, to 256 pixels), 2 decoding processes ({before}): "
+        f"{found} images/s."
+    )
+
+
 def _overhead(options: argparse.Namespace) -> str:
     before, num = _load(), 40 if options.quick else 120
     wall, beyond = sweeps.overhead(num)
@@ -114,11 +126,10 @@ def _parallel(options: argparse.Namespace) -> str:
     n, before = (1 if options.quick else 3), _load()
     rows = []
     for spec in ("fmnist_small", "fmnist"):
-        alone, both, ratio = sweeps.side_by_side(
-            spec, n=n, train_seconds=2.0 if options.quick else 4.0
-        )
-        rows.append([spec, str(alone), str(both), str(ratio)])
+        figures = sweeps.side_by_side(spec, n=n, train_seconds=2.0 if options.quick else 4.0)
+        rows.append([spec, *map(str, figures)])
     header = ["spec", "one process, images/s", "two together", "two : one"]
+    header += ["one process of two threads"]
     return f"Two processes of one thread against one ({before}):\n\n{table(header, rows)}"
 
 

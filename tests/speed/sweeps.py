@@ -30,7 +30,7 @@ from fcdd.training import make_optimizer, train_epoch
 from jobs.select import load_spec
 from pipeline.probe import random_task
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(sys.argv[3]))
 cpu = torch.device("cpu")
 run = change(load_spec(sys.argv[1]).runs[0], {"training.batch_size": 32})
 task = random_task(run, 64, cpu)
@@ -76,23 +76,24 @@ def overhead(num: int) -> tuple[float, float]:
         return wall * 1000, (wall - work / (os.cpu_count() or 1)) * 1000
 
 
-def side_by_side(spec: str, *, n: int, train_seconds: float) -> tuple[Figure, Figure, Figure]:
-    """Images/s of one process of one thread, of two together, and the ratio of the second to the
-    first, taken in turn n times."""
-    alone, both = [], []
+def side_by_side(spec: str, *, n: int, train_seconds: float) -> list[Figure]:
+    """Images/s of one process of one thread, of two such together, the ratio of the second to the
+    first, and images/s of one process of two threads; taken in turn n times."""
+    alone, both, wide = [], [], []
     for _ in range(n):
         alone.append(sum(_train(spec, 1, train_seconds)))
         both.append(sum(_train(spec, 2, train_seconds)))
-    ratios = tuple(b / a for a, b in zip(alone, both, strict=True))
-    return Figure(tuple(alone)), Figure(tuple(both)), Figure(ratios)
+        wide.append(sum(_train(spec, 1, train_seconds, threads=2)))
+    ratios = [b / a for a, b in zip(alone, both, strict=True)]
+    return [Figure(tuple(values)) for values in (alone, both, ratios, wide)]
 
 
-def _train(spec: str, processes: int, train_seconds: float) -> list[float]:
+def _train(spec: str, processes: int, train_seconds: float, *, threads: int = 1) -> list[float]:
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", _TRAIN, spec, str(train_seconds)],
+            [sys.executable, "-c", _TRAIN, spec, str(train_seconds), str(threads)],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
