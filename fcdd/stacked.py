@@ -23,7 +23,8 @@ from fcdd.data.task import Task
 from fcdd.evaluation import image_scores
 from fcdd.metrics import auroc
 from fcdd.nets.build import build
-from fcdd.stacked_optimisers import Moments, OptimizerName, coefficients, update
+from fcdd.stacked_nets import Stack, put_back, stack_nets
+from fcdd.stacked_optimisers import OptimizerName, coefficients, update
 from fcdd.training import Epoch, Fit, make_optimizer, make_schedule
 
 # What the runs of a stack have in common. Seed, nominal class, learning rate, weight decay,
@@ -76,7 +77,7 @@ def fit_stacked(
     outcomes: list[Fit | Exception] = [Fit(net) for net in nets]
     epochs: list[list[Epoch]] = [[] for _ in runs]
     seconds = [0.0] * len(runs)
-    stack = _stack(nets)
+    stack = stack_nets(nets)
     loss = _loss(runs[0], nets[0], device)
     for number in range(1, runs[0].training.epochs + 1):
         started = time.perf_counter()
@@ -125,58 +126,6 @@ class _Member:
         """Batches of an epoch, the last one shorter."""
         images = len(self.task.train_images) * self.run.training.passes
         return -(-images // self.run.training.batch_size)
-
-
-@dataclass(frozen=True)
-class _Stack:
-    """Parameters, buffers and the optimiser's moments of R runs, each tensor [R, ...]."""
-
-    learnt: dict[str, Tensor]
-    frozen: dict[str, Tensor]
-    buffers: dict[str, Tensor]
-    moments: Moments
-
-    def select(self, places: Tensor) -> "_Stack":
-        """The stack of the runs at `places` (int64 [k], on the device)."""
-
-        def chosen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {
-                name: tensor.detach().index_select(0, places).requires_grad_(tensor.requires_grad)
-                for name, tensor in tensors.items()
-            }
-
-        moments = {
-            name: tuple(tensor.index_select(0, places) for tensor in pair)
-            for name, pair in self.moments.items()
-        }
-        return _Stack(chosen(self.learnt), chosen(self.frozen), chosen(self.buffers), moments)
-
-    def unstack(self, place: int, net: nn.Module) -> None:
-        """Copies what the run at `place` has learnt into its `net`."""
-        state = {
-            name: tensor.detach()[place]
-            for tensors in (self.learnt, self.frozen, self.buffers)
-            for name, tensor in tensors.items()
-        }
-        net.load_state_dict(state)
-
-
-def _stack(nets: Sequence[nn.Module]) -> _Stack:
-    named = [dict(net.named_parameters()) for net in nets]
-    buffers = [dict(net.named_buffers()) for net in nets]
-    learnt, frozen = {}, {}
-    for name, parameter in named[0].items():
-        stacked = torch.stack([one[name].detach() for one in named])
-        if parameter.requires_grad:
-            learnt[name] = stacked.requires_grad_()
-        else:
-            frozen[name] = stacked
-    return _Stack(
-        learnt,
-        frozen,
-        {name: torch.stack([one[name] for one in buffers]) for name in buffers[0]},
-        {name: (torch.zeros_like(t), torch.zeros_like(t)) for name, t in learnt.items()},
-    )
 
 
 def _net(run: Run, device: torch.device, weights: Path | None) -> nn.Module:
@@ -230,7 +179,7 @@ def _loss(run: Run, net: nn.Module, device: torch.device) -> _Loss:
 
 
 def _train_epoch(
-    members: Sequence[_Member], stack: _Stack, loss: _Loss, *, epoch: int, device: torch.device
+    members: Sequence[_Member], stack: Stack, loss: _Loss, *, epoch: int, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
     """One epoch of all; per run the loss and the size of each batch, float64 on the host."""
     for member in members:
@@ -270,7 +219,7 @@ def _train_epoch(
 
 def _train_step(
     given: Sequence[Batch | None],
-    stack: _Stack,
+    stack: Stack,
     loss: _Loss,
     *,
     kind: OptimizerName,
@@ -296,7 +245,7 @@ def _train_step(
             update(kind, part.learnt, gradients, part.moments, factors[chosen])
             losses.index_copy_(0, chosen, values.detach())
             if not whole:
-                _put_back(stack, part, chosen)
+                put_back(stack, part, chosen)
     return losses
 
 
@@ -310,15 +259,6 @@ def _joined(given: Sequence[Batch | None], places: Sequence[int]) -> Batch:
     )
 
 
-def _put_back(stack: _Stack, part: _Stack, places: Tensor) -> None:
-    for whole, some in ((stack.learnt, part.learnt), (stack.buffers, part.buffers)):
-        for name, tensor in whole.items():
-            tensor.index_copy_(0, places, some[name])
-    for name, pair in stack.moments.items():
-        for tensor, some in zip(pair, part.moments[name], strict=True):
-            tensor.index_copy_(0, places, some)
-
-
 def _not_finite(run: Run, values: Tensor, *, epoch: int) -> FloatingPointError | None:
     """The error that `fcdd.training.train_epoch` raises of these losses, in the same words."""
     if bool(values.isfinite().all()):
@@ -330,7 +270,7 @@ def _not_finite(run: Run, values: Tensor, *, epoch: int) -> FloatingPointError |
     )
 
 
-def _test_auroc(member: _Member, stack: _Stack, place: int, *, epoch: int) -> float | None:
+def _test_auroc(member: _Member, stack: Stack, place: int, *, epoch: int) -> float | None:
     every = member.run.evaluation.test_every
     if every == 0 or epoch % every:
         return None
