@@ -11,6 +11,7 @@ import secrets
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0  # six beats
+_WRITING_SECONDS = 0.2
 _NAME = "driver.json"
 
 
@@ -67,7 +69,7 @@ def read_driver(out: Path) -> dict[str, Any] | None:
     """The driver at work in `out`: host, pid, started_at, beat_at; None without one."""
     try:
         found = json.loads((out / _NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a half-written file is nobody's: files are renamed
+    except (FileNotFoundError, ValueError):  # none, or one that is being written
         return None
     return found if isinstance(found, dict) else None
 
@@ -79,8 +81,9 @@ def _acquire(out: Path, mine: dict[str, Any]) -> None:
             return
         found = read_driver(out)
         age = _age_seconds(path)
-        if found is None and age is None:
-            continue  # gone meanwhile
+        if found is None and (age is None or age < STALE_SECONDS):
+            time.sleep(_WRITING_SECONDS)  # gone meanwhile, or just being written
+            continue
         found = found or {}
         if _alive(found, age or 0.0):
             raise ValueError(
@@ -98,17 +101,15 @@ def _acquire(out: Path, mine: dict[str, Any]) -> None:
 
 
 def _create(path: Path, text: str) -> bool:
-    """Makes `path` with `text` at once; False if it is there already."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".driver", suffix=".tmp")
+    """Makes `path` with `text`; False if it is there already. Not with a hard link, which some
+    network file systems lack."""
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.link(temporary, path)  # unlike a rename, fails where something stands
-        return True
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    finally:
-        os.unlink(temporary)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    return True
 
 
 def _set_aside(path: Path, found: dict[str, Any]) -> None:
@@ -116,9 +117,10 @@ def _set_aside(path: Path, found: dict[str, Any]) -> None:
     aside = path.with_name(f".driver-{secrets.token_hex(8)}.tmp")
     with suppress(FileNotFoundError):
         os.rename(path, aside)
-        with suppress(ValueError, FileExistsError):
-            if json.loads(aside.read_text(encoding="utf-8")).get("token") != found.get("token"):
-                os.link(aside, path)
+        text = aside.read_text(encoding="utf-8")
+        with suppress(ValueError):
+            if json.loads(text).get("token") != found.get("token"):
+                _create(path, text)
         aside.unlink()
 
 

@@ -89,6 +89,17 @@ def test_driver_elsewhere_is_trusted_for_a_minute(tmp_path: Path) -> None:
         pass
 
 
+def test_lock_that_was_never_written_is_free_after_a_minute(tmp_path: Path) -> None:
+    path = tmp_path / "driver.json"
+    path.touch()
+    with pytest.raises(ValueError, match="is changing hands"), only_driver(tmp_path):
+        pass
+    then = time.time() - 61
+    os.utime(path, (then, then))
+    with only_driver(tmp_path):
+        assert (read_driver(tmp_path) or {})["pid"] == os.getpid()
+
+
 def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
     held_elsewhere(tmp_path, seconds_ago=90)
     outcomes: list[str] = []
