@@ -25,6 +25,7 @@ def read_torch_file(path: Path) -> object:
     try:
         with torch.serialization.safe_globals(list(_ALLOWED)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # refused anyhow
+            warnings.filterwarnings("ignore", message="Sparse invariant checks")  # of torch 2.11
             # mapped, not read, where the format allows it: an optimiser's state is seldom wanted
             mapped = zipfile.is_zipfile(path)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

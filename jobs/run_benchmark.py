@@ -115,7 +115,7 @@ def run_benchmark(
             if not places.address:
                 stack.enter_context(joined(None))
             events = _start(todo, images, pools, benchmark, places, device=device, care=care)
-            failed |= _follow(events, left, out, tracker, taken=taken, console=console)
+            failed |= _follow(events, left, places, tracker, taken=taken, console=console)
     return _tell_outcome(benchmark, out, runs, failed, console)
 
 
@@ -184,14 +184,14 @@ def _start(
 def _follow(
     events: Generator[Event, None, None],
     runs: Mapping[str, Run],
-    out: Path,
+    places: Places,
     tracker: "Tracker | None",
     *,
     taken: threading.Event,
     console: Console,
 ) -> dict[str, str]:
     """Shows the events of a sweep and returns the messages of the runs that failed."""
-    started = time.perf_counter()
+    started, out = time.perf_counter(), places.out
     with ProgressLine(console, runs) as line:
         try:
             for event in events:
@@ -209,7 +209,10 @@ def _follow(
                 tracker.close()
     _tell_throughput([results.read_row(out, name) for name in line.rows], started, console)
     if tracker and tracker.lost:
-        _say(console, f"tracking lost ({tracker.lost}); `fcdd mlflow sync {out}` completes it")
+        where = f" --tracking-uri {places.tracking_uri}" if places.tracking_uri else ""
+        _say(
+            console, f"tracking lost ({tracker.lost}); `fcdd mlflow sync {out}{where}` completes it"
+        )
     return line.failed
 
 
