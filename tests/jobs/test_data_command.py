@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def app() -> typer.Typer:
+def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    monkeypatch.delenv("FCDD_POOL", raising=False)  # a user's pool would be checked too
     whole = typer.Typer()
     whole.add_typer(data.app, name="data")
     return whole
