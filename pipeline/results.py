@@ -14,6 +14,7 @@ All that reports see of the project. Of it, it imports `pipeline.schema`, `pipel
     DIR/checkpoints/<key>/      what an interrupted run goes on from (`fcdd.checkpoint`)
     DIR/running/<key>.json      heartbeat of a run that a worker is at (`pipeline.running`)
     DIR/failures/<key>.txt      the traceback of a run that failed
+    DIR/driver.json             who runs the folder now (`pipeline.lock`)
 """
 
 import json
