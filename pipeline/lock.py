@@ -92,11 +92,13 @@ def _acquire(out: Path, mine: dict[str, Any]) -> None:
                 f"{age or 0:.0f} s ago; wait for it, stop it, or give another --out (the lock of a "
                 f"driver that is gone is free after {STALE_SECONDS:.0f} s)"
             )
-        logger.warning(
-            "the driver before (process %s on %s) is gone; this one takes over",
-            *(found.get("pid"), found.get("host")),
-        )
-        _set_aside(path, found)
+        if _take_over(path, found, mine):
+            logger.warning(
+                "the driver before (process %s on %s) is gone; this one takes over",
+                *(found.get("pid"), found.get("host")),
+            )
+            return
+        time.sleep(_WRITING_SECONDS)
     raise ValueError(f"{path} is changing hands; another `fcdd run` starts in {out} just now")
 
 
@@ -112,16 +114,24 @@ def _create(path: Path, text: str) -> bool:
     return True
 
 
-def _set_aside(path: Path, found: dict[str, Any]) -> None:
-    """Removes the lock `found`, but not one that another driver has put in its place meanwhile."""
-    aside = path.with_name(f".driver-{secrets.token_hex(8)}.tmp")
-    with suppress(FileNotFoundError):
-        os.rename(path, aside)
-        text = aside.read_text(encoding="utf-8")
-        with suppress(ValueError):
-            if json.loads(text).get("token") != found.get("token"):
-                _create(path, text)
-        aside.unlink()
+def _take_over(path: Path, found: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Puts the lock of this driver in the place of `found`; False if another one is faster.
+
+    One driver at a time may do so, and only while `found` is still there. The lock is replaced,
+    never taken away, so that nobody finds the folder free in between.
+    """
+    claim = path.with_name(".driver.claim")
+    if not _create(claim, _text(mine)):
+        if (_age_seconds(claim) or 0.0) > STALE_SECONDS:  # its maker died within
+            claim.unlink(missing_ok=True)
+        return False
+    try:
+        if (read_driver(path.parent) or {}).get("token") != found.get("token"):
+            return False
+        write_text(path, _text(mine))
+        return True
+    finally:
+        claim.unlink(missing_ok=True)
 
 
 def _alive(driver: dict[str, Any], age_seconds: float) -> bool:
