@@ -69,7 +69,12 @@ def measured(arguments: list[str]) -> tuple[float, int, str]:
         "import resource, sys; from jobs.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    code = end.code\nelse:\n    code = 0\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print('USED', used.ru_utime + used.ru_stime, used.ru_maxrss)\n"
+        # On Linux ru_maxrss keeps what the test process held when it was forked; VmHWM does not.
+        "own = used.ru_maxrss\n"
+        "if sys.platform == 'linux':\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    own = next(line.split()[1] for line in lines if line.startswith('VmHWM'))\n"
+        "print('USED', used.ru_utime + used.ru_stime, own)\n"
         "sys.exit(code)"
     )
     done = subprocess.run(
