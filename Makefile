@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT := results/quickstart
 
-.PHONY: install quickstart test lint speed clean
+.PHONY: install quickstart test services lint speed clean
 
 install: .venv/.installed
 
@@ -24,6 +24,10 @@ quickstart: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Tests that start servers, clusters, browsers and TeX, or kill processes.
+services: install
+	$(BIN)/python -m pytest -m services
 
 lint: install
 	$(BIN)/ruff check .
