@@ -1,4 +1,9 @@
-"""From a SPEC and options to the runs of a benchmark."""
+"""From a SPEC and options to the runs of a benchmark.
+
+Imports the configuration only when asked for one: --help names the specs and needs no more.
+"""
+
+from __future__ import annotations
 
 import importlib
 import importlib.util
@@ -7,10 +12,13 @@ import pkgutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fcdd.config import Run, change, flatten
 from jobs import specs
-from pipeline.benchmark import Benchmark
+
+if TYPE_CHECKING:
+    from fcdd.config import Run
+    from pipeline.benchmark import Benchmark
 
 
 def spec_names() -> list[str]:
@@ -23,6 +31,8 @@ def load_spec(spec: str) -> Benchmark:
 
     Raises ValueError for an unknown spec or a file without a `benchmark`.
     """
+    from pipeline.benchmark import Benchmark
+
     if spec.endswith(".py"):
         path = Path(spec)
         if not path.is_file():
@@ -51,6 +61,9 @@ def apply(benchmark: Benchmark, *, settings: Iterable[str], only: Iterable[str])
     Runs that become equal are kept once. Raises ValueError for unknown fields, impossible values
     and for a selection that matches nothing.
     """
+    from fcdd.config import change
+    from pipeline.benchmark import Benchmark
+
     changes = dict(_split(setting, "--set") for setting in settings)
     values = {field: _value(text) for field, text in changes.items()}
     runs = [change(run, values) if values else run for run in benchmark.runs]
@@ -77,6 +90,8 @@ def _value(text: str) -> object:
 
 
 def _only(runs: list[Run], field: str, wanted: list[str]) -> list[Run]:
+    from fcdd.config import flatten
+
     known = flatten(runs[0])
     if field not in known:
         raise ValueError(f"--only: no field {field!r}; known: {', '.join(known)}")

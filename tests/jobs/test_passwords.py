@@ -31,6 +31,7 @@ def fcdd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.services
 def test_secrets_of_the_environment_are_written_nowhere(tmp_path: Path) -> None:
     out, spec = tmp_path / "out", tmp_path / "mine.py"
     spec.write_text(SPEC)

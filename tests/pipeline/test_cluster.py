@@ -27,6 +27,8 @@ from pipeline import results, running
 from pipeline.sweep.cluster import _faults, _look
 from pipeline.trial import Trial, execute
 
+pytestmark = pytest.mark.services
+
 ROOT = Path(__file__).parents[2]
 COMMIT = "d" * 40
 SHORT = ("--only", "data.normal_class=0", "--only", "seed=0", "--set", "training.epochs=2")

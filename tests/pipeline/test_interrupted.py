@@ -20,9 +20,10 @@ from jobs.specs.quickstart import base
 from pipeline import results, running
 from pipeline.trial import Trial, execute
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/environ").exists(), reason="finds processes in /proc"
-)
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc"),
+]
 EPOCHS = 60
 CHANGES = {"training.epochs": EPOCHS, "evaluation.test_every": 20}
 SPEC = f"""

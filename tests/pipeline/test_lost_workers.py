@@ -18,6 +18,8 @@ from jobs.specs.quickstart import base
 from pipeline import results, running
 from pipeline.trial import Trial, execute
 
+pytestmark = pytest.mark.services
+
 EPOCHS = 150  # more than the 2 s after which a run reports first
 SPEC = f"""
 from jobs.specs.quickstart import base

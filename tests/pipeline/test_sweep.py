@@ -148,6 +148,7 @@ def test_sweep_fails_loudly_goes_on_and_shows_every_run_in_mlflow(tmp_path: Path
 
 
 @pytest.mark.timeout(600)  # on a busy machine
+@pytest.mark.services
 def test_interrupted_sweep_keeps_its_rows_and_the_same_command_goes_on(
     tmp_path: Path, marked_environment: dict[str, str]
 ) -> None:

@@ -21,6 +21,8 @@ from pipeline.sweep.events import Started
 from pipeline.tracking.live import Tracker
 from pipeline.tracking.store import sync
 
+pytestmark = pytest.mark.services
+
 FCDD = [sys.executable, "-m", "jobs"]
 
 

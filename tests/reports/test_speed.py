@@ -86,6 +86,7 @@ def measured(arguments: list[str]) -> tuple[float, int, str]:
     return float(used[1]), int(used[2]) * unit, done.stdout
 
 
+@pytest.mark.services
 def test_100_000_rows_to_all_tables_in_10_seconds_and_1_gigabyte(
     tmp_path: Path, make_row: Callable[..., dict[str, Any]]
 ) -> None:
@@ -102,6 +103,7 @@ def test_100_000_rows_to_all_tables_in_10_seconds_and_1_gigabyte(
     assert {cell["n"] for cell in side_car["cells"]} == {10}
 
 
+@pytest.mark.services
 def test_help_starts_at_once() -> None:
     """0.5 s of processor time at most; it was 0.4 s when this was written."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
