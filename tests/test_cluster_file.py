@@ -1,4 +1,4 @@
-"""ray_cluster.yaml against the schema and the checks that come with Ray."""
+"""ray_cluster.yaml and docs/ray_local.yaml against the schema and the checks of Ray."""
 
 import json
 import subprocess
@@ -12,6 +12,8 @@ import pytest
 import ray.autoscaler
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from jobs.run import run_arguments
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "ray_cluster.yaml").read_text()
@@ -36,14 +38,13 @@ def variant(title: str) -> dict[str, Any]:
     return cluster() | yaml.safe_load(textwrap.dedent("\n".join(lines)))
 
 
-def owned() -> dict[str, Any]:
-    names = ("head_node_type", "available_node_types")
-    return {k: v for k, v in variant("Machines you own").items() if k not in names}
+def local() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "docs/ray_local.yaml").read_text())
 
 
 @pytest.mark.parametrize(
     "config",
-    [cluster(), variant("Google Cloud"), owned()],
+    [cluster(), variant("Google Cloud"), local()],
     ids=lambda config: config["provider"]["type"],
 )
 def test_launcher_accepts_the_file_and_its_variants(config: dict[str, Any]) -> None:
@@ -70,8 +71,8 @@ def test_workers_are_spot_machines_that_come_and_go_and_the_head_trains_nothing(
     assert 0 < config["idle_timeout_minutes"] <= 10
 
 
-def test_only_ssh_is_open_and_every_ray_command_asks_for_the_token() -> None:
-    config = cluster()
+@pytest.mark.parametrize("config", [cluster(), local()], ids=["aws", "local"])
+def test_only_ssh_is_open_and_every_ray_command_asks_for_the_token(config: dict[str, Any]) -> None:
     assert "security_group" not in config["provider"]  # the launcher's own opens port 22 only
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     starts = [
@@ -85,7 +86,16 @@ def test_only_ssh_is_open_and_every_ray_command_asks_for_the_token() -> None:
         assert command.startswith("export RAY_AUTH_MODE=token")
     assert "--dashboard-host=127.0.0.1" in starts[0]
     assert any("export RAY_AUTH_MODE=token" in one for one in config["initialization_commands"])
-    assert "disabled" not in TEXT
+    assert "disabled" not in str(config)
+
+
+def test_own_machines_get_what_those_of_a_cloud_get() -> None:
+    cloud, own = cluster(), local()
+    assert own["max_workers"] == len(own["provider"]["worker_ips"])
+    for name in ("file_mounts", "rsync_exclude", "initialization_commands"):
+        assert own[name] == cloud[name]
+    assert set(own["setup_commands"]) < set(cloud["setup_commands"])
+    assert "sudo" not in str(own)
 
 
 def test_all_that_the_installation_reads_is_mounted_and_nothing_big() -> None:
@@ -106,9 +116,24 @@ def test_all_that_the_installation_reads_is_mounted_and_nothing_big() -> None:
     assert "-c constraints.txt -e '.[run]'" in " ".join(cluster()["setup_commands"])
 
 
-def test_commands_are_valid_shell() -> None:
-    config = cluster()
+@pytest.mark.parametrize("config", [cluster(), local()], ids=["aws", "local"])
+def test_commands_are_valid_shell(config: dict[str, Any]) -> None:
     for part in COMMANDS:
-        for command in config[part]:
+        for command in config.get(part, []):
             done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
             assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "made"),
+    [
+        (["--", "q", "--out", "/o"], None, ["run", "q", "--out", "/o", "--address", "auto"]),
+        (["q", "--address", "h:1"], None, ["run", "q", "--address", "h:1"]),
+        (["q", "--address=h:1"], None, ["run", "q", "--address=h:1"]),
+        (["q"], "h:1", ["run", "q"]),
+    ],
+)
+def test_script_of_ray_submit_runs_on_the_cluster_of_its_node(
+    given: list[str], address: str | None, made: list[str]
+) -> None:
+    assert run_arguments(given, address=address) == made
