@@ -5,17 +5,15 @@ finish afterwards write their own file again; readers take both.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import results
-from pipeline.files import write_atomically, write_table
+from pipeline.files import parquet, write_table, write_whole
+from pipeline.places import Place, each
 from pipeline.planned import write_plan_json
 from pipeline.schema import PLAN
 
@@ -29,7 +27,7 @@ class Compaction:
     num_files_after: int
 
 
-def compact(out: Path) -> Compaction:
+def compact(out: Place) -> Compaction:
     """Writes all rows of `out` to one rows/compacted-<hash>.parquet and then deletes the files it
     replaces; moves the plan's entries to plan.parquet.
 
@@ -44,28 +42,25 @@ def compact(out: Path) -> Compaction:
     path = _write(out, table)
     if results.read_file(path, results.SCHEMA)["key"] != table["key"]:
         raise ValueError(f"{path} did not come back as written; is the disk full or failing?")
-    for old in {*single, *compacted} - {path}:
-        old.unlink()
+    each(_unlink, {*single, *compacted} - {path})
     _compact_plan(out)
     return Compaction(len(table), before, 1)
 
 
-def _write(out: Path, table: pa.Table) -> Path:
+def _write(out: Place, table: pa.Table) -> Place:
     """The file is named by its content, so that the same rows give the same file."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    content = buffer.getvalue()
+    content = parquet(table, compression="zstd")
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = out / "rows" / f"{results.COMPACTED}{digest}.parquet"
-    write_atomically(path, lambda name: _write_bytes(Path(name), content))
+    write_whole(path, content)
     return path
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def _unlink(path: Place) -> None:
+    path.unlink()
 
 
-def _compact_plan(out: Path) -> None:
+def _compact_plan(out: Place) -> None:
     plan = results.read_plan(out)
     if not plan:
         return
@@ -77,7 +72,7 @@ def _compact_plan(out: Path) -> None:
     write_plan_json(out, {})
 
 
-def undo(out: Path, *, progress: Callable[[int, int], None] = lambda done, of: None) -> Compaction:
+def undo(out: Place, *, progress: Callable[[int, int], None] = lambda done, of: None) -> Compaction:
     """One file per row again, and the plan in plan.json: what `compact` did, reversed."""
     single, compacted = results.row_files(out)
     before = len(single) + len(compacted)

@@ -1,74 +1,78 @@
 """Files of the output folder: written whole or not at all, read with the reason when they are not
-sound. Imports pyarrow and `pipeline.schema` only.
+sound. Imports pyarrow, `pipeline.places` and `pipeline.schema` only.
 """
 
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.places import Place, Stored
 from pipeline.schema import DEFAULTS, SCHEMA
 
 
-def write_atomically(path: Path, write: Callable[[str], None]) -> None:
-    """Writes beside `path`, flushes to disk and renames: a reader sees all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    os.close(handle)
+def write_whole(place: Place, data: bytes | pa.Buffer) -> None:
+    """Writes `data` to `place`: a reader sees all of it or what was there before.
+
+    On a disk beside it, flushed and then renamed; in a store as one object.
+    """
+    if isinstance(place, Stored):
+        place.write_bytes(bytes(data))
+        return
+    handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".tmp")
     try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` whole or not at all."""
-
-    def write(name: str) -> None:
-        Path(name).write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
+def write_text(place: Place, text: str) -> None:
+    """Writes `text` to `place` whole or not at all."""
+    write_whole(place, text.encode())
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Writes `table` as Parquet to `path` whole or not at all."""
-    write_atomically(path, lambda name: pq.write_table(table, name))
+def write_table(place: Place, table: pa.Table, **options: Any) -> None:
+    """Writes `table` as Parquet to `place` whole or not at all."""
+    write_whole(place, parquet(table, **options))
 
 
-def opened(path: Path, columns: list[str] | None = None) -> pa.Table:
+def parquet(table: pa.Table, **options: Any) -> pa.Buffer:
+    """`table` as the content of a Parquet file."""
+    stream = pa.BufferOutputStream()
+    pq.write_table(table, stream, **options)
+    return stream.getvalue()
+
+
+def opened(place: Place, columns: list[str] | None = None) -> pa.Table:
     """The columns of a Parquet file as they stand. Raises ValueError when it is corrupt."""
-    try:
-        with pq.ParquetFile(path) as file:  # unlike pq.read_table, takes no column from "seed=0/"
-            return file.read(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} cannot be read ({reason}); delete it and run the same command again"
-        ) from None
+    return _columns(place, _content(place), columns)
 
 
-def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+def read_table(place: Place, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     """The columns of `schema` (or those named) of a Parquet file, older rows completed.
 
     Raises ValueError when the file is corrupt or foreign.
     """
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-    present = _names(path)
+    content = _content(place)
+    present = _names(place, content)
     added = DEFAULTS if schema is SCHEMA else {}
     missing = [name for name in schema.names if name not in present and name not in added]
     if missing:
         raise ValueError(
-            f"{path} is not a file of this version: columns {', '.join(missing)} are missing; "
+            f"{place} is not a file of this version: columns {', '.join(missing)} are missing; "
             "was it written by another program or version? remove it or report with that version"
         )
-    table = opened(path, [name for name in wanted.names if name in present])
+    table = _columns(place, content, [name for name in wanted.names if name in present])
     for name in wanted.names:
         if name not in present:  # an earlier version: the value that its rows stand for
             column = pa.array([added[name]] * len(table), schema.field(name).type)
@@ -77,14 +81,42 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
         return table.select(wanted.names).cast(wanted)
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(
-            f"{path} does not hold what its columns are for ({str(error).splitlines()[0]}); "
+            f"{place} does not hold what its columns are for ({str(error).splitlines()[0]}); "
             "remove it and run the same command again"
         ) from None
 
 
-def _names(path: Path) -> set[str]:
+def _content(place: Place) -> Path | pa.Buffer:
+    """What is read: a path, or the content of an object, fetched once."""
+    if isinstance(place, Path):
+        return place
     try:
-        return set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
-        opened(path)  # says what is wrong
-        raise
+        return pa.py_buffer(place.read_bytes())
+    except FileNotFoundError as error:
+        raise _unreadable(place, error) from None
+
+
+def _columns(place: Place, content: Path | pa.Buffer, columns: list[str] | None) -> pa.Table:
+    try:  # unlike pq.read_table, ParquetFile takes no column from a folder "seed=0/"
+        with pq.ParquetFile(_source(content)) as file:
+            return file.read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(place, error) from None
+
+
+def _names(place: Place, content: Path | pa.Buffer) -> set[str]:
+    try:
+        return set(pq.read_schema(_source(content)).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(place, error) from None
+
+
+def _source(content: Path | pa.Buffer) -> Path | pa.BufferReader:
+    return content if isinstance(content, Path) else pa.BufferReader(content)
+
+
+def _unreadable(place: Place, error: BaseException) -> ValueError:
+    reason = str(error).splitlines()[0]
+    return ValueError(
+        f"{place} cannot be read ({reason}); delete it and run the same command again"
+    )

@@ -14,11 +14,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline.claims import alone
 from pipeline.files import write_text
+from pipeline.places import Place, Stored
+from pipeline.stores import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ _NAME = "driver.json"
 
 
 @contextmanager
-def only_driver(out: Path, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[threading.Event]:
+def only_driver(out: Place, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[threading.Event]:
     """Makes this process the only driver of `out` within the block.
 
     The event it gives is set if another driver has taken over meanwhile, which happens when this
@@ -47,12 +50,13 @@ def only_driver(out: Path, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[th
     taken, done = threading.Event(), threading.Event()
 
     def beat() -> None:
+        soon = out.in_haste() if isinstance(out, Stored) else out
         while not done.wait(beat_seconds):
-            if (read_driver(out) or {}).get("token") != mine["token"]:
-                taken.set()
-                return
-            with suppress(OSError):  # a disk that is full for a moment
-                write_text(out / _NAME, _text(mine))
+            with suppress(OSError):  # a disk that is full, or a store that is away for a moment
+                if (read_driver(soon) or {}).get("token") != mine["token"]:
+                    taken.set()
+                    return
+                write_text(soon / _NAME, _text(mine))
 
     thread = threading.Thread(target=beat, name="driver heartbeat", daemon=True)
     thread.start()
@@ -61,20 +65,26 @@ def only_driver(out: Path, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[th
     finally:
         done.set()
         thread.join()
-        if (read_driver(out) or {}).get("token") == mine["token"]:
-            (out / _NAME).unlink(missing_ok=True)
+        with suppress(StoreError):  # a lock that cannot be removed is stale in a minute
+            if (read_driver(out) or {}).get("token") == mine["token"]:
+                (out / _NAME).unlink(missing_ok=True)
 
 
-def read_driver(out: Path) -> dict[str, Any] | None:
+def read_driver(out: Place) -> dict[str, Any] | None:
     """The driver at work in `out`: host, pid, started_at, beat_at; None without one."""
     try:
         found = json.loads((out / _NAME).read_text(encoding="utf-8"))
+    except StoreError:
+        raise
     except (FileNotFoundError, ValueError):  # none, or one that is being written
         return None
     return found if isinstance(found, dict) else None
 
 
-def _acquire(out: Path, mine: dict[str, Any]) -> None:
+def _acquire(out: Place, mine: dict[str, Any]) -> None:
+    if isinstance(out, Stored):
+        _acquire_stored(out, mine)
+        return
     path = out / _NAME
     for _ in range(3):
         if _create(path, _text(mine)):
@@ -86,20 +96,40 @@ def _acquire(out: Path, mine: dict[str, Any]) -> None:
             continue
         found = found or {}
         if _alive(found, age or 0.0):
-            raise ValueError(
-                f"another `fcdd run` is at work in {out}: process {found.get('pid')} on "
-                f"{found.get('host')} since {found.get('started_at')}, last sign of life "
-                f"{age or 0:.0f} s ago; wait for it, stop it, or give another --out (the lock of a "
-                f"driver that is gone is free after {STALE_SECONDS:.0f} s)"
-            )
+            raise _refusal(out, found, age or 0.0)
         if _take_over(path, found, mine):
-            logger.warning(
-                "the driver before (process %s on %s) is gone; this one takes over",
-                *(found.get("pid"), found.get("host")),
-            )
+            _tell_takeover(found)
             return
         time.sleep(_WRITING_SECONDS)
     raise ValueError(f"{path} is changing hands; another `fcdd run` starts in {out} just now")
+
+
+def _acquire_stored(out: Stored, mine: dict[str, Any]) -> None:
+    path = out / _NAME
+    with alone(out, stale=timedelta(seconds=STALE_SECONDS)) as now:
+        found, written = read_driver(out), path.written_at()
+        age = (now - written).total_seconds() if written else 0.0
+        if found is not None and _alive(found, age):
+            raise _refusal(out, found, max(age, 0.0))
+        write_text(path, _text(mine))
+    if found is not None:
+        _tell_takeover(found)
+
+
+def _refusal(out: Place, found: dict[str, Any], age_seconds: float) -> ValueError:
+    return ValueError(
+        f"another `fcdd run` is at work in {out}: process {found.get('pid')} on "
+        f"{found.get('host')} since {found.get('started_at')}, last sign of life "
+        f"{age_seconds:.0f} s ago; wait for it, stop it, or give another --out (the lock of a "
+        f"driver that is gone is free after {STALE_SECONDS:.0f} s)"
+    )
+
+
+def _tell_takeover(found: dict[str, Any]) -> None:
+    logger.warning(
+        "the driver before (process %s on %s) is gone; this one takes over",
+        *(found.get("pid"), found.get("host")),
+    )
 
 
 def _create(path: Path, text: str) -> bool:

@@ -2,21 +2,21 @@
 
 `fcdd run` writes plan.json, which people can read; `fcdd compact` moves the entries to
 plan.parquet, so that 100,000 planned runs need not be parsed to see which are missing. Imports
-pyarrow and `pipeline.schema` only.
+pyarrow, `pipeline.files` and `pipeline.schema` only.
 """
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.files import opened, read_table, write_text
+from pipeline.places import Place
 from pipeline.schema import PLAN, SCHEMA_VERSION
 
 
-def read_plan(out: Path, *, besides: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+def read_plan(out: Place, *, besides: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """Per key {"benchmarks": [names], "run": nested fields}, without the keys in `besides`; empty
     where no plan stands."""
     plan = {}
@@ -33,14 +33,14 @@ def read_plan(out: Path, *, besides: Collection[str] = ()) -> dict[str, dict[str
     return plan
 
 
-def planned_keys(out: Path) -> set[str]:
+def planned_keys(out: Place) -> set[str]:
     """The keys of all planned runs."""
     path = out / "plan.parquet"
     compacted = opened(path, ["key"])["key"].to_pylist() if path.exists() else []
     return {*compacted, *read_plan_json(out)}
 
 
-def read_plan_json(out: Path) -> dict[str, dict[str, Any]]:
+def read_plan_json(out: Place) -> dict[str, dict[str, Any]]:
     """The entries of plan.json alone."""
     path = out / "plan.json"
     if not path.exists():
@@ -56,7 +56,7 @@ def read_plan_json(out: Path) -> dict[str, dict[str, Any]]:
         ) from None
 
 
-def write_plan(out: Path, benchmark: str, runs: Mapping[str, Mapping[str, Any]]) -> None:
+def write_plan(out: Place, benchmark: str, runs: Mapping[str, Mapping[str, Any]]) -> None:
     """Adds `runs` (key: nested fields) of `benchmark` to plan.json."""
     plan = read_plan_json(out)
     for key, run in runs.items():
@@ -65,7 +65,7 @@ def write_plan(out: Path, benchmark: str, runs: Mapping[str, Mapping[str, Any]])
     write_plan_json(out, plan)
 
 
-def write_plan_json(out: Path, plan: Mapping[str, Mapping[str, Any]]) -> None:
+def write_plan_json(out: Place, plan: Mapping[str, Mapping[str, Any]]) -> None:
     """Writes plan.json with exactly these entries."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, "runs": plan}, indent=1, sort_keys=True)
     write_text(out / "plan.json", text + "\n")

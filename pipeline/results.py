@@ -1,7 +1,8 @@
 """The output folder: its files, the schema of a row, and how they are written and read.
 
-All that reports see of the project. Of it, it imports `pipeline.schema`, `pipeline.files` and
-`pipeline.planned`, which need pyarrow only, so that a report runs without torch, Ray or MLflow.
+All that reports see of the project. Of it, it imports `pipeline.schema`, `pipeline.files`,
+`pipeline.places` and `pipeline.planned`, which need pyarrow only, so that a report runs without
+torch, Ray or MLflow. DIR is a path or a place in an object store.
 
     DIR/plan.json               every key with its Run, written before the start
     DIR/rows/<key>.parquet      one row: the truth
@@ -17,19 +18,25 @@ All that reports see of the project. Of it, it imports `pipeline.schema`, `pipel
     DIR/driver.json             who runs the folder now (`pipeline.lock`)
 """
 
+import io
 import json
+import secrets
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.files import opened, write_atomically
+from pipeline.files import opened, write_whole
 from pipeline.files import read_table as read_file
 from pipeline.files import write_table as write_file
 from pipeline.files import write_text as write_text
+from pipeline.places import Place as Place
+from pipeline.places import Stored, each
+from pipeline.places import place as place
 from pipeline.planned import planned_keys as planned_keys
 from pipeline.planned import read_plan as read_plan
 from pipeline.planned import write_plan as write_plan
@@ -39,10 +46,19 @@ from pipeline.schema import MEASURED as MEASURED
 COMPACTED = "compacted-"  # how names of files in rows/ begin that hold many rows
 
 
-def prepare(out: Path) -> None:
+_PARTS = ("rows", "scores", "curves", "pixels", "heatmaps", "audits", "failures")
+
+
+def prepare(out: Place) -> None:
     """Creates the folder and proves that it can be written. Raises ValueError if not."""
+    if isinstance(out, Stored):
+        probe = out / f".probe-{secrets.token_hex(8)}"
+        probe.in_haste().write_bytes(b"")
+        each(Stored.mkdir, [out / part for part in (*_PARTS, "running")])
+        probe.unlink()
+        return
     try:
-        for part in ("rows", "scores", "curves", "pixels", "heatmaps", "audits", "failures"):
+        for part in _PARTS:
             (out / part).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
@@ -53,7 +69,7 @@ def prepare(out: Path) -> None:
         ) from None
 
 
-def write_row(out: Path, row: Mapping[str, Any]) -> None:
+def write_row(out: Place, row: Mapping[str, Any]) -> None:
     """Writes rows/<key>.parquet. Raises ValueError unless `row` has exactly SCHEMA's columns."""
     odd = sorted(set(row) ^ set(SCHEMA.names))
     if odd:
@@ -63,49 +79,49 @@ def write_row(out: Path, row: Mapping[str, Any]) -> None:
     write_file(out / "rows" / f"{row['key']}.parquet", table)
 
 
-def write_scores(out: Path, key: str, scores: Mapping[str, Any]) -> None:
+def write_scores(out: Place, key: str, scores: Mapping[str, Any]) -> None:
     """Writes scores/<key>.parquet from columns id, class, label, score, each [n]."""
     write_file(out / "scores" / f"{key}.parquet", pa.table(dict(scores), schema=SCORES))
 
 
-def write_curve(out: Path, key: str, epochs: Sequence[Mapping[str, Any]]) -> None:
+def write_curve(out: Place, key: str, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Writes curves/<key>.parquet, one row per epoch."""
     table = pa.Table.from_pylist([dict(epoch) for epoch in epochs], schema=CURVES)
     write_file(out / "curves" / f"{key}.parquet", table)
 
 
-def write_pixels(out: Path, key: str, histograms: Mapping[str, Any]) -> None:
+def write_pixels(out: Place, key: str, histograms: Mapping[str, Any]) -> None:
     """Writes pixels/<key>.parquet from columns lower, nominal, anomalous, overlap, each [bins]."""
     write_file(out / "pixels" / f"{key}.parquet", pa.table(dict(histograms), schema=PIXELS))
 
 
-def write_audit(out: Path, key: str, numbers: Mapping[str, Any], /, **examples: np.ndarray) -> None:
+def write_audit(
+    out: Place, key: str, numbers: Mapping[str, Any], /, **examples: np.ndarray
+) -> None:
     """Writes audits/<key>.json, the numbers of an audit (fcdd/audit.py), and its examples .npz."""
     _write_arrays(out / "audits" / f"{key}.npz", examples)
     text = json.dumps(dict(numbers), indent=1, sort_keys=True, allow_nan=False)
     write_text(out / "audits" / f"{key}.json", text + "\n")
 
 
-def read_audit(out: Path, key: str) -> dict[str, Any] | None:
+def read_audit(out: Place, key: str) -> dict[str, Any] | None:
     """The numbers of the audit of run `key`; None of a run without one."""
     path = out / "audits" / f"{key}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def write_heatmaps(out: Path, key: str, **arrays: np.ndarray) -> None:
+def write_heatmaps(out: Place, key: str, **arrays: np.ndarray) -> None:
     """Writes heatmaps/<key>.npz."""
     _write_arrays(out / "heatmaps" / f"{key}.npz", arrays)
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    def write(name: str) -> None:
-        with open(name, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-
-    write_atomically(path, write)
+def _write_arrays(path: Place, arrays: Mapping[str, np.ndarray]) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_whole(path, content.getvalue())
 
 
-def row_keys(out: Path) -> set[str]:
+def row_keys(out: Place) -> set[str]:
     """Keys of the rows in `out`: by file name, and those in compacted files."""
     single, compacted = row_files(out)
     keys = {path.stem for path in single}
@@ -114,29 +130,40 @@ def row_keys(out: Path) -> set[str]:
     return keys
 
 
-def row_files(out: Path) -> tuple[list[Path], list[Path]]:
+def row_files(out: Place) -> tuple[list[Place], list[Place]]:
     """The files of one row each, and the compacted ones, sorted."""
     paths = sorted((out / "rows").glob("*.parquet"))
     compacted = [path for path in paths if path.name.startswith(COMPACTED)]
     return [path for path in paths if not path.name.startswith(COMPACTED)], compacted
 
 
-def failure_path(out: Path, key: str) -> Path:
+def failure_path(out: Place, key: str) -> Place:
     """Where the traceback of run `key` stands if it failed."""
     return out / "failures" / f"{key}.txt"
 
 
-def checkpoint_path(out: Path, key: str) -> Path:
+def checkpoint_path(out: Place, key: str) -> Place:
     """The folder of the checkpoint of run `key`, while it has no row."""
     return out / "checkpoints" / key
 
 
-def failed_keys(out: Path) -> set[str]:
+def remove_checkpoints(out: Place, keys: Collection[str]) -> None:
+    """Removes what runs with a row left of their checkpoints, if anything."""
+    for folder in (out / "checkpoints").glob("*"):
+        if folder.name not in keys:
+            continue
+        if isinstance(folder, Path):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.remove_all()
+
+
+def failed_keys(out: Place) -> set[str]:
     """Keys of the runs in `out` that failed and have no row."""
     return {path.stem for path in (out / "failures").glob("*.txt")} - row_keys(out)
 
 
-def _read_rows_of(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def _read_rows_of(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows in one file of rows/, checked against its name and version."""
     checked = ["key", "schema_version", "version.fcdd"]
     names = SCHEMA.names if columns is None else list(dict.fromkeys([*columns, *checked]))
@@ -154,7 +181,7 @@ def _read_rows_of(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table if columns is None else table.select(columns)
 
 
-def read_row(out: Path, key: str) -> dict[str, Any]:
+def read_row(out: Place, key: str) -> dict[str, Any]:
     """The row of run `key`. Raises ValueError when it is corrupt, foreign or another run's."""
     path = out / "rows" / f"{key}.parquet"
     if not path.exists():
@@ -165,8 +192,10 @@ def read_row(out: Path, key: str) -> dict[str, Any]:
     return _read_rows_of(path).to_pylist()[0]
 
 
-def read_table(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows of one folder by key, as columns of SCHEMA (None: all of them).
+def read_table(
+    out: Place, columns: Sequence[str] | None = None, *, keys: Collection[str] | None = None
+) -> pa.Table:
+    """All rows of one folder, or those of `keys`, by key, as columns of SCHEMA (None: all of them).
 
     Raises ValueError naming the folder or the file that is missing, corrupt, foreign or of another
     schema version, or two different rows of one key.
@@ -178,6 +207,9 @@ def read_table(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
     wanted = list(columns) if columns is not None else SCHEMA.names
     single, compacted = row_files(out)
     tables = [_read_rows_of(path, wanted) for path in compacted]
+    if keys is not None:
+        single = [path for path in single if path.stem in keys]
+        tables = [_of_keys(table, keys) for table in tables]
     if single:
         tables.append(_read_at_once(single, wanted))
     if not tables:
@@ -185,16 +217,23 @@ def read_table(out: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return _each_once(out, pa.concat_tables(tables))
 
 
-def _read_at_once(paths: list[Path], wanted: list[str]) -> pa.Table:
+def _read_at_once(paths: list[Place], wanted: list[str]) -> pa.Table:
     """Many files of one row in one scan; file by file where something is wrong, to name it."""
     import pyarrow.dataset as ds
 
     names = list(dict.fromkeys([*wanted, "key", "schema_version"]))
+    first = paths[0]
+    stored = None if isinstance(first, Path) else first.filesystem
     try:
-        dataset = ds.dataset([str(path) for path in paths], schema=SCHEMA, format="parquet")
+        dataset = ds.dataset(
+            [str(path) if isinstance(path, Path) else path.path for path in paths],
+            schema=SCHEMA,
+            format="parquet",
+            filesystem=stored,
+        )
         table = dataset.to_table(columns=[*names, "__filename"])
     except (pa.ArrowException, OSError, ValueError):
-        return pa.concat_tables([_read_rows_of(path, wanted) for path in paths])
+        return pa.concat_tables(each(lambda path: _read_rows_of(path, wanted), paths))
     for name, value in DEFAULTS.items():
         if name in names and value is not None and table[name].null_count:
             filled = table[name].fill_null(pa.scalar(value, SCHEMA.field(name).type))
@@ -206,11 +245,15 @@ def _read_at_once(paths: list[Path], wanted: list[str]) -> pa.Table:
         and not any(table[n].null_count for n in names if not SCHEMA.field(n).nullable)
     )
     if not sound:
-        return pa.concat_tables([_read_rows_of(path, wanted) for path in paths])
+        return pa.concat_tables(each(lambda path: _read_rows_of(path, wanted), paths))
     return table.select(wanted).cast(pa.schema([SCHEMA.field(name) for name in wanted]))
 
 
-def _each_once(out: Path, table: pa.Table) -> pa.Table:
+def _of_keys(table: pa.Table, keys: Collection[str]) -> pa.Table:
+    return table.filter(pa.array([key in keys for key in table["key"].to_pylist()], pa.bool_()))
+
+
+def _each_once(out: Place, table: pa.Table) -> pa.Table:
     """By key, each key once: an interrupted compaction leaves a row in two files."""
     if "key" not in table.column_names:
         return table
@@ -228,27 +271,29 @@ def _each_once(out: Path, table: pa.Table) -> pa.Table:
     return table.take(pa.array(kept)) if twice else table
 
 
-def read_rows(folders: Iterable[Path]) -> list[dict[str, Any]]:
+def read_rows(folders: Iterable[Place]) -> list[dict[str, Any]]:
     """All rows of the folders, by key. Raises ValueError naming what is missing or corrupt."""
     return [row for out in folders for row in read_table(out).to_pylist()]
 
 
-def read_scores(out: Path, key: str) -> pa.Table:
+def read_scores(out: Place, key: str) -> pa.Table:
     """Columns id, class, label, score of run `key`."""
     return read_file(out / "scores" / f"{key}.parquet", SCORES)
 
 
-def read_curve(out: Path, key: str) -> list[dict[str, Any]]:
+def read_curve(out: Place, key: str) -> list[dict[str, Any]]:
     """The epochs of run `key`: epoch, train_loss, lr, test_auroc."""
     return read_file(out / "curves" / f"{key}.parquet", CURVES).to_pylist()
 
 
-def read_pixels(out: Path, key: str) -> pa.Table:
+def read_pixels(out: Place, key: str) -> pa.Table:
     """Columns lower, nominal, anomalous, overlap of run `key`."""
     return read_file(out / "pixels" / f"{key}.parquet", PIXELS)
 
 
-def read_heatmaps(out: Path, key: str) -> dict[str, np.ndarray]:
+def read_heatmaps(out: Place, key: str) -> dict[str, np.ndarray]:
     """The arrays of heatmaps/<key>.npz."""
-    with np.load(out / "heatmaps" / f"{key}.npz", allow_pickle=False) as file:
+    path = out / "heatmaps" / f"{key}.npz"
+    source = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+    with np.load(source, allow_pickle=False) as file:
         return dict(file)

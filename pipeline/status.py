@@ -2,13 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from pipeline import results, running
 from pipeline.lock import read_driver
+from pipeline.places import Place, each
 
 STALE_SECONDS = 60.0  # four heartbeats of a worker
 STATES = ("done", "running", "stale", "failed", "missing")
@@ -58,7 +58,7 @@ class Status:
         return sum(group.total() for group in self.groups.values())
 
 
-def status(out: Path, *, now: datetime | None = None) -> Status:
+def status(out: Place, *, now: datetime | None = None) -> Status:
     """The state of every planned run of `out` at `now`. Raises ValueError where no plan stands."""
     now = now or datetime.now(UTC)
     plan = results.read_plan(out)
@@ -77,11 +77,14 @@ def status(out: Path, *, now: datetime | None = None) -> Status:
     return Status(
         groups=dict(sorted(groups.items())),
         running=sorted(live, key=lambda one: (one.state, one.name)),
-        failed=[
-            _explained(one, out)
-            for one in sorted(ones.values(), key=lambda one: one.name)
-            if one.state == "failed"
-        ],
+        failed=_explained(
+            [
+                one
+                for one in sorted(ones.values(), key=lambda one: one.name)
+                if one.state == "failed"
+            ],
+            out,
+        ),
         driver=_driver(out, now),
         runs_per_hour=runs_per_hour,
         images_per_second=images_per_second,
@@ -122,13 +125,18 @@ def _one(
     )
 
 
-def _explained(one: One, out: Path) -> One:
-    text = results.failure_path(out, one.key).read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return One(one.key, one.name, one.state, epochs=one.epochs, reason=(lines or ["?"])[-1])
+def _explained(ones: list[One], out: Place) -> list[One]:
+    """`ones` with the last line of what each failed of."""
+    reasons = each(_last_line, [results.failure_path(out, one.key) for one in ones])
+    return [replace(one, reason=reason) for one, reason in zip(ones, reasons, strict=True)]
 
 
-def _driver(out: Path, now: datetime) -> dict[str, Any] | None:
+def _last_line(path: Place) -> str:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return ([line.strip() for line in text.splitlines() if line.strip()] or ["?"])[-1]
+
+
+def _driver(out: Place, now: datetime) -> dict[str, Any] | None:
     driver = read_driver(out)
     if driver is None:
         return None
