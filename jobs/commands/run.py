@@ -121,6 +121,7 @@ def run(
     with needs("run"):
         from jobs.loading import Sources
         from jobs.run_benchmark import Care, Places, run_benchmark
+        from pipeline.sweep.cluster import HeadLost
 
         try:
             code = run_benchmark(
@@ -147,4 +148,7 @@ def run(
         except KeyboardInterrupt:
             print("stopped; finished runs are kept, the same command goes on", file=sys.stderr)
             code = 130
+        except HeadLost as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(1)  # Ray's own farewell would wait for the head, then abort
     raise typer.Exit(code)

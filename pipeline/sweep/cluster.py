@@ -3,6 +3,8 @@
 import logging
 import secrets
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +16,21 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _NODE_SECONDS = 120.0  # a node has to answer within; the first worker on it has to start
 _KNOCK_SECONDS = 5.0
+_LOOK_SECONDS = 2.0  # between two looks after the head
+_LOST_SECONDS = 20.0  # a head may start again; Ray itself aborts this process after 60 s
 _COMPARED = ("fcdd", "torch", "numpy")
+
+
+class HeadLost(Exception):
+    """The head of the cluster is gone: nothing more can be learnt of the runs, or told to them."""
 
 
 @contextmanager
 def joined(address: str | None) -> Iterator[None]:
     """A Ray of this process's own within the block, or the one at `address`: auto or host:port.
 
-    Raises ValueError where nothing answers there, or the token is missing or another one.
+    Raises ValueError where nothing answers there, or the token is missing or another one. A Ray
+    that is lost within the block (HeadLost) is not said goodbye to.
     """
     logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # Tune runs in a thread
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -40,8 +49,42 @@ def joined(address: str | None) -> Iterator[None]:
             ) from error
     try:
         yield
-    finally:
+    except HeadLost:
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
+
+
+@contextmanager
+def head_watched(tell: Callable[[HeadLost], None]) -> Iterator[None]:
+    """Tells of a head that is lost within the block. Ray says nothing for a minute, then it aborts
+    the process."""
+    address, done = ray.get_runtime_context().gcs_address, threading.Event()
+
+    def watch() -> None:
+        answered = time.monotonic()
+        while not done.wait(_LOOK_SECONDS):
+            try:
+                _knock(address)
+                answered = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - answered > _LOST_SECONDS:
+                    tell(
+                        HeadLost(
+                            f"Ray's head at {address} is gone ({error}); rows and checkpoints are "
+                            "kept: the same command goes on, on a cluster once a head is started "
+                            "again"
+                        )
+                    )
+                    return
+
+    threading.Thread(target=watch, name="head watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _knock(address: str) -> None:
@@ -56,6 +99,14 @@ def _knock(address: str) -> None:
 def has_gpus() -> bool:
     """Whether a node of the joined Ray has a GPU now."""
     return ray.cluster_resources().get("GPU", 0) > 0
+
+
+def whole_node(device: str) -> dict[str, float]:
+    """The CPUs, and on "cuda" the GPUs, of the largest node of the joined Ray: a run that has them
+    is alone on it."""
+    names = ("GPU", "CPU") if device == "cuda" else ("CPU",)
+    nodes = [tuple(node["Resources"].get(name, 0.0) for name in names) for node in _alive()]
+    return dict(zip(names, max(nodes), strict=True))
 
 
 def check_nodes(out: Path, *, needed: Sequence[Path] = ()) -> None:

@@ -8,7 +8,7 @@ import logging
 import queue
 import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 
 from ray import tune
@@ -16,6 +16,7 @@ from ray import tune
 from fcdd.config import Run
 from fcdd.data.task import Images, Pool
 from pipeline.benchmark import Resources
+from pipeline.sweep.cluster import head_watched, whole_node
 from pipeline.sweep.events import Event, Failed, Finished
 from pipeline.sweep.reporter import Reporter
 from pipeline.sweep.worker import Surroundings as Surroundings
@@ -45,22 +46,73 @@ def sweep(
     each run ends in one Finished or Failed.
 
     A run that loses its worker `max_failures` times is given up; one that raised is not tried
-    again, for the same Run raises the same error. When Ray is left, its workers end; rows written
-    by then stay.
+    again, for the same Run raises the same error; one whose worker Ray ended because the memory of
+    the node ran out is tried once more when all others are done, with a node of its own. When Ray
+    is left, its workers end; rows written by then stay. Raises HeadLost if the cluster's head is
+    gone.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are our events
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
     trainable = tune.with_parameters(
         execute_config, images=dict(images), pools=dict(pools), surroundings=surroundings
     )
-    device = surroundings.device
-    gpus = 1 / resources.runs_per_gpu if device == "cuda" else 0
-    trainable = tune.with_resources(
-        trainable,
-        lambda config: tune.PlacementGroupFactory(
-            [{"CPU": config["trial"]["threads"], "GPU": gpus}]
-        ),
-    )
+
+    def work() -> None:
+        try:
+            rest = planned
+            for alone in (False, True):
+                reporter = Reporter(
+                    events,
+                    surroundings.out,
+                    time_limit_seconds=surroundings.time_limit_seconds,
+                    alone=alone,
+                )
+                slot = whole_node(surroundings.device) if alone else _share(resources, surroundings)
+                _fit(
+                    rest,
+                    trainable,
+                    slot=slot,
+                    reporter=reporter,
+                    max_failures=max_failures,
+                    one_at_a_time=surroundings.device == "mps",
+                )
+                rest = [one for one in rest if one.key in reporter.aside]
+                if not rest:
+                    break
+            events.put(None)
+        except BaseException as error:
+            events.put(error)
+            raise
+
+    threading.Thread(target=work, name="tune", daemon=True).start()
+    open_keys = {one.key for one in planned}
+    with head_watched(events.put):
+        while (event := events.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, Finished | Failed):
+                open_keys.discard(event.key)
+            yield event
+    for key in sorted(open_keys):
+        yield Failed(key, "the run ended without a row and without an error")
+
+
+def _share(resources: Resources, surroundings: Surroundings) -> dict[str, float]:
+    """What a run takes of a node, beside its threads."""
+    return {"GPU": 1 / resources.runs_per_gpu} if surroundings.device == "cuda" else {}
+
+
+def _fit(
+    planned: list[Planned],
+    trainable: Callable[..., None],
+    *,
+    slot: Mapping[str, float],
+    reporter: Reporter,
+    max_failures: int,
+    one_at_a_time: bool,
+) -> None:
+    """Executes the runs, each with the resources of `slot` and the CPUs of its threads if `slot`
+    names no CPUs, and returns when each is finished, failed or put aside."""
     configs = [
         {
             "key": one.key,
@@ -71,43 +123,21 @@ def sweep(
         }
         for one in planned
     ]
-
+    trainable = tune.with_resources(
+        trainable,
+        lambda config: tune.PlacementGroupFactory([{"CPU": config["trial"]["threads"], **slot}]),
+    )
     with tempfile.TemporaryDirectory(prefix="fcdd-tune-") as storage:
-        tuner = tune.Tuner(
+        tune.Tuner(
             trainable,
             param_space={"trial": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(
-                reuse_actors=True, max_concurrent_trials=1 if device == "mps" else None
+                reuse_actors=True, max_concurrent_trials=1 if one_at_a_time else None
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,
                 verbose=0,
-                callbacks=[
-                    Reporter(
-                        events,
-                        surroundings.out,
-                        time_limit_seconds=surroundings.time_limit_seconds,
-                    )
-                ],
+                callbacks=[reporter],
                 failure_config=tune.FailureConfig(max_failures=max_failures - 1),
             ),
-        )
-
-        def work() -> None:
-            try:
-                tuner.fit()
-                events.put(None)
-            except BaseException as error:
-                events.put(error)
-                raise
-
-        threading.Thread(target=work, name="tune", daemon=True).start()
-        open_keys = {one.key for one in planned}
-        while (event := events.get()) is not None:
-            if isinstance(event, BaseException):
-                raise event
-            if isinstance(event, Finished | Failed):
-                open_keys.discard(event.key)
-            yield event
-        for key in sorted(open_keys):
-            yield Failed(key, "the run ended without a row and without an error")
+        ).fit()

@@ -51,11 +51,14 @@ def execute_config(
 
     Raises what the run raises, and RuntimeError for one that failed before.
     """
+    one = config["trial"]
+    if one.get("ended"):  # by `Reporter`: Tune lets no callback take back an attempt
+        raise RuntimeError("this attempt is not made")
+
     import torch
 
     from pipeline.trial import Trial, execute
 
-    one = config["trial"]
     key, folder = one["key"], surroundings.out
     failure = results.failure_path(folder, key)
     if failure.exists():  # Tune tries again what raised, but the same Run raises the same error
@@ -153,8 +156,7 @@ class _Reports:
 
         def beat() -> None:
             while not done.wait(_BEAT_SECONDS):
-                with suppress(OSError):  # a disk that is full, or away for a moment
-                    self._beat()
+                self._beat()
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -181,7 +183,8 @@ class _Reports:
 
     def _beat(self) -> None:
         beat = self._fixed | {"epoch": self._epoch, "beat_at": _now()}
-        running.write(self._folder, self._key, beat)
+        with suppress(OSError):  # a disk that is full, or away for a moment
+            running.write(self._folder, self._key, beat)
 
 
 def _now() -> str:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
 
 from pipeline import results, running
 from pipeline.sweep.events import Failed, Finished
@@ -17,30 +16,33 @@ KEY = "a" * 16
 BEAT = {"host": "h", "pid": 1, "started_at": "t", "epoch": 3, "epochs": 9, "beat_at": "12:30"}
 
 
-def given_up(error: BaseException) -> Any:
-    """What the reporter reads of a Tune trial that ended with `error`."""
+def given_up(folder: Path, account: str, *, failures: int = 2) -> Any:
+    """What the reporter reads of a Tune trial whose last failure Ray tells as `account`."""
+    path = folder / "error.txt"
+    path.write_text(f"Failure # 1 (occurred at 12:00)\nfirst\nFailure # 2 (at 12:01)\n{account}\n")
     return SimpleNamespace(
-        config={"trial": {"key": KEY}},
-        num_failures=2,
-        get_pickled_error=lambda: error,
-        get_error=lambda: f"Failure # 2\n{error}\n",
+        config={"trial": {"key": KEY}}, num_failures=failures, error_file=str(path)
     )
 
 
-def report(out: Path, error: BaseException) -> list[Any]:
+def report(out: Path, account: str, **how: bool) -> list[Any]:
     events: queue.Queue[Any] = queue.Queue()
-    Reporter(events, out).on_trial_error(1, [], given_up(error))
+    Reporter(events, out, **how).on_trial_error(1, [], given_up(out, account))
     return list(events.queue)
 
 
-def raised(error: Exception) -> RayTaskError:
-    return RayTaskError("train", f"Traceback ...\n{error!r}", error)
+DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: Trainable"
+MEMORY = "Ray killed 1 worker(s) ... exceeds the memory usage threshold of 0.95.\nray::train"
+
+
+def raised(error: Exception) -> str:
+    return f"ray::Trainable.train() (pid=1)\n  File ...\n{type(error).__name__}: {error}"
 
 
 def test_lost_worker_writes_the_failure_file_and_removes_its_heartbeat(tmp_path: Path) -> None:
     results.prepare(tmp_path)
     running.write(tmp_path, KEY, BEAT)
-    (event,) = report(tmp_path, ActorDiedError())
+    (event,) = report(tmp_path, DIED)
     assert isinstance(event, Failed)
     text = results.failure_path(tmp_path, KEY).read_text()
     assert "the worker process was lost, 2 times in a row" in text
@@ -51,8 +53,7 @@ def test_lost_worker_writes_the_failure_file_and_removes_its_heartbeat(tmp_path:
 
 def test_worker_of_which_ray_says_nothing_still_leaves_an_account(tmp_path: Path) -> None:
     results.prepare(tmp_path)
-    trial = given_up(ActorDiedError())
-    trial.get_error = lambda: None
+    trial = given_up(tmp_path, "")
     events: queue.Queue[Any] = queue.Queue()
     Reporter(events, tmp_path).on_trial_error(1, [], trial)
     text = results.failure_path(tmp_path, KEY).read_text()
@@ -65,10 +66,10 @@ def test_run_stopped_for_its_time_says_where_it_was_before_another_worker_begins
 ) -> None:
     results.prepare(tmp_path)
     running.write(tmp_path, KEY, BEAT)
-    running.overtime_path(tmp_path, KEY).write_text('File "training.py", line 7 in train_epoch')
+    (tmp_path / "running" / f"{KEY}.overtime.txt").write_text("line 7 in train_epoch")
     events: queue.Queue[Any] = queue.Queue()
     Reporter(events, tmp_path, time_limit_seconds=9).on_trial_recover(
-        1, [], given_up(ActorDiedError())
+        1, [], given_up(tmp_path, DIED)
     )
     text = results.failure_path(tmp_path, KEY).read_text()
     assert "line 7 in train_epoch" in text
@@ -87,11 +88,11 @@ def test_traceback_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
 def test_error_outside_of_the_run_is_told_as_such(tmp_path: Path) -> None:
     results.prepare(tmp_path)
     assert report(tmp_path, raised(ImportError("no module"))) == [
-        Failed(KEY, "ImportError('no module')")
+        Failed(KEY, "ImportError: no module")
     ]
     text = results.failure_path(tmp_path, KEY).read_text()
     assert "an error outside of the run" in text
-    assert "ImportError('no module')" in text
+    assert "ImportError: no module" in text
     assert "worker process was lost" not in text
 
 
@@ -100,7 +101,7 @@ def test_run_whose_worker_was_lost_after_its_row_is_finished(
 ) -> None:
     results.prepare(tmp_path)
     results.write_row(tmp_path, make_row(key=KEY))
-    (event,) = report(tmp_path, ActorDiedError())
+    (event,) = report(tmp_path, DIED)
     assert isinstance(event, Finished)
     assert event.row == results.read_row(tmp_path, KEY)
     assert results.failed_keys(tmp_path) == set()
@@ -110,9 +111,61 @@ def test_lost_worker_that_is_replaced_is_logged_and_one_that_raised_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reporter = Reporter(queue.Queue(), tmp_path)
-    reporter.on_trial_recover(1, [], given_up(raised(RuntimeError("x"))))
+    reporter.on_trial_recover(1, [], given_up(tmp_path, raised(RuntimeError("x"))))
     assert caplog.messages == []
-    reporter.on_trial_recover(1, [], given_up(ActorDiedError()))
+    reporter.on_trial_recover(1, [], given_up(tmp_path, DIED))
     (message,) = caplog.messages
     assert message.startswith(f"run {KEY} lost its worker (")
     assert message.endswith("another goes on from its checkpoint if it left one")
+
+
+def test_run_ended_for_memory_is_put_aside_once_and_fails_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    results.prepare(tmp_path)
+    running.write(tmp_path, KEY, BEAT)
+    events: queue.Queue[Any] = queue.Queue()
+    trial, reporter = given_up(tmp_path, MEMORY), Reporter(events, tmp_path)
+    reporter.on_trial_recover(1, [], trial)
+    assert trial.config["trial"]["ended"]  # the attempt that Tune makes now
+    Path(trial.error_file).write_text(raised(RuntimeError("this attempt is not made")))
+    reporter.on_trial_error(1, [], trial)
+    assert reporter.aside == {KEY}
+    assert events.empty() and results.failed_keys(tmp_path) == set()
+    assert running.read(tmp_path) == {}
+    (message,) = caplog.messages
+    assert message.startswith(f"run {KEY} lost its worker, which Ray's memory monitor ended")
+
+    (event,) = report(tmp_path, MEMORY, alone=True)
+    assert isinstance(event, Failed)
+    text = results.failure_path(tmp_path, KEY).read_text()
+    assert "also when it had its node for itself" in text
+    assert "memory usage threshold of 0.95" in text
+
+
+def test_outputs_that_cannot_be_written_are_told_and_leave_no_failure_file(tmp_path: Path) -> None:
+    results.prepare(tmp_path)
+    account = "ray::train()\npipeline.trial.NotWritten: run a is trained, but; free space there"
+    assert report(tmp_path, account) == [Failed(KEY, "run a is trained, but; free space there")]
+    assert results.failed_keys(tmp_path) == set()
+
+
+def test_failure_file_that_cannot_be_written_ends_no_sweep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    results.prepare(tmp_path)
+    (tmp_path / "failures").rmdir()
+    (event,) = report(tmp_path, DIED)
+    assert isinstance(event, Failed)
+    assert "its failure file is not written" in caplog.text
+
+
+def test_worker_lost_after_its_row_is_not_replaced(
+    tmp_path: Path, make_row: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    results.prepare(tmp_path)
+    results.write_row(tmp_path, make_row(key=KEY))
+    trial = given_up(tmp_path, DIED)
+    Reporter(queue.Queue(), tmp_path).on_trial_recover(1, [], trial)
+    assert trial.config["trial"]["ended"]
+    assert caplog.messages == []

@@ -1,0 +1,49 @@
+"""Ray's account of a trial that failed, and what can be concluded from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SILENT = (
+    "(nothing: so it is when the kernel, Ray's memory monitor or a lost node ended the worker)"
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What Ray says of a trial's last failure."""
+
+    text: str
+
+    @property
+    def raised(self) -> bool:
+        """Whether the worker raised; else it was lost: killed, out of memory or with its node."""
+        return "ray::" in self.text and not self.out_of_memory
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether Ray's memory monitor ended the worker. What the kernel ends leaves no word."""
+        return "memory usage threshold" in self.text
+
+    @property
+    def not_written(self) -> bool:
+        """Whether the run was trained and its outputs could not be written (`pipeline.trial`)."""
+        return ".NotWritten: " in self.text
+
+    @property
+    def last_line(self) -> str:
+        """The last line, which names what was raised."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        return lines[-1].removeprefix("pipeline.trial.NotWritten: ") if lines else _SILENT
+
+
+def account_of(trial: Any) -> Account:
+    """The account of a Tune trial.
+
+    Read where Tune writes it: `trial.get_error` looks where Tune copies it to when all is over.
+    """
+    path = trial.error_file
+    if path is None or not Path(path).exists():
+        return Account(_SILENT)
+    last = Path(path).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
+    return Account(last.partition("\n")[2].strip() or _SILENT)
