@@ -10,11 +10,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,6 +31,18 @@ _KEY = "fcdd_checkpoint"  # of the header's metadata
 _FILE = "checkpoint.safetensors"
 
 
+class Away(Protocol):
+    """A folder on no disk of this machine, such as one in an object store. What is written there is
+    there whole or not at all; its methods raise OSError."""
+
+    def __truediv__(self, name: str) -> "Away": ...
+    def in_haste(self) -> "Away": ...
+    def exists(self) -> bool: ...
+    def read_bytes(self) -> bytes: ...
+    def write_bytes(self, data: bytes) -> None: ...
+    def remove_all(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """Where one run keeps its checkpoint, and how often it is replaced, at ends of epochs.
@@ -38,18 +51,22 @@ class Checkpoints:
     Run, its data, versions; plain JSON by name.
     """
 
-    folder: Path
+    folder: Path | Away
     every_seconds: float
     identity: Mapping[str, Any]
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | Away:
         """The checkpoint's file."""
         return self.folder / _FILE
 
     def remove(self) -> None:
         """Removes the folder with all that interrupted writing left in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(self.folder, Path):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                self.folder.remove_all()
 
 
 @dataclass(frozen=True)
@@ -85,18 +102,28 @@ def save_checkpoint(checkpoints: Checkpoints, state: State, *, progress: Progres
     }
     text = json.dumps(content, sort_keys=True)
     data = save(tensors, {_KEY: text, "sha256": _digest(text, tensors)})
-    part = checkpoints.folder / f".{_FILE}.{os.getpid()}.part"
     try:
-        checkpoints.folder.mkdir(parents=True, exist_ok=True)
+        _write(checkpoints.folder, data)
+    except OSError as error:
+        logger.warning("checkpoint not written (%s); training goes on", error)
+
+
+def _write(folder: Path | Away, data: bytes) -> None:
+    if not isinstance(folder, Path):
+        (folder / _FILE).in_haste().write_bytes(data)
+        return
+    part = folder / f".{_FILE}.{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(checkpoints.path)
-    except OSError as error:
+        part.replace(folder / _FILE)
+    except OSError:
         with suppress(OSError):
             part.unlink()
-        logger.warning("checkpoint not written (%s); training goes on", error)
+        raise
 
 
 def restore_checkpoint(checkpoints: Checkpoints, state: State) -> Progress | None:
@@ -105,9 +132,9 @@ def restore_checkpoint(checkpoints: Checkpoints, state: State) -> Progress | Non
     None, and nothing touched, where there is no checkpoint or one that does not fit: damaged, or of
     another run, data, version, commit or kind of machine. Why it is not used is logged.
     """
-    if not checkpoints.path.exists():
-        return None
     try:
+        if not checkpoints.path.exists():
+            return None
         content, tensors = _read(checkpoints)
         _check_tensors(content, tensors, state.net)
         progress = Progress(content["epochs"], content["train_seconds"])
@@ -154,7 +181,7 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _read(checkpoints: Checkpoints) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors. Raises ValueError unless the file is what was written, for this run."""
-    with safe_open(checkpoints.path, framework="pt") as file:
+    with _local(checkpoints.path) as path, safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         # copied into memory aligned as PyTorch aligns it: elsewhere sums differ in last digits
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -171,6 +198,18 @@ def _read(checkpoints: Checkpoints) -> tuple[dict[str, Any], dict[str, Tensor]]:
         told = (f"{name} was {written.get(name)!r}, is {now.get(name)!r}" for name in odd)
         raise ValueError("it is of other circumstances: " + "; ".join(told))
     return content, tensors
+
+
+@contextmanager
+def _local(path: Path | Away) -> Iterator[Path]:
+    """A file of this machine with the content of `path`."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="fcdd-checkpoint-") as folder:
+        copy = Path(folder) / _FILE
+        copy.write_bytes(path.read_bytes())
+        yield copy
 
 
 def _check_tensors(

@@ -15,7 +15,7 @@ _GS_QUERY = ("endpoint_override", "scheme")
 _SECRET = ("key", "secret", "token", "password", "credential", "signature", "sas")
 _PATIENT, _HASTY = 8, 2  # attempts of a request: up to a minute, about a second
 _CONNECT_SECONDS = 5.0
-_SILENCE_SECONDS = {False: 30.0, True: 8.0}  # of an attempt, hasty or not
+_SILENCE_SECONDS = {False: 30.0, True: 15.0}  # of an attempt, hasty or not
 
 
 class StoreError(OSError, ValueError):

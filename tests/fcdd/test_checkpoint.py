@@ -157,6 +157,7 @@ def test_checkpoints_are_written_only_when_due_and_change_nothing(
 
 def test_no_part_is_left_and_remove_takes_everything(run: Run, checkpoints: Checkpoints) -> None:
     interrupt(run, checkpoints, after=1)
+    assert isinstance(checkpoints.folder, Path)
     assert list(checkpoints.folder.iterdir()) == [checkpoints.path]
     checkpoints.folder.joinpath(".checkpoint.safetensors.1.part").write_bytes(b"half")
     checkpoints.remove()
@@ -213,6 +214,7 @@ def test_damaged_checkpoint_is_not_trusted_and_said_so(
     reason: str,
 ) -> None:
     interrupt(run, checkpoints, after=3)
+    assert isinstance(checkpoints.path, Path)
     harm(checkpoints.path)
     assert_equal(
         fit(run, a_task(run), device=CPU, checkpoints=checkpoints),
