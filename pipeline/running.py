@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.files import write_text
 from pipeline.places import Place, each
+from pipeline.stores import StoreError
 
 
 def write(out: Place, key: str, beat: Mapping[str, Any]) -> None:
@@ -21,9 +22,10 @@ def write(out: Place, key: str, beat: Mapping[str, Any]) -> None:
 
 
 def end(out: Place, key: str) -> None:
-    """Removes the heartbeat of run `key`, if there is one."""
-    _path(out, key).unlink(missing_ok=True)
-    overtime_path(out, key).unlink(missing_ok=True)
+    """Removes the heartbeat of run `key`, if there is one and a store lets it go."""
+    with suppress(StoreError):
+        _path(out, key).unlink(missing_ok=True)
+        overtime_path(out, key).unlink(missing_ok=True)
 
 
 def read(out: Place) -> dict[str, dict[str, Any]]:
