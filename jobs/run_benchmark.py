@@ -19,13 +19,14 @@ from fcdd.data.streamed import Streamed
 from fcdd.data.task import Images, Pool
 from jobs.loading import Sources, load_all
 from jobs.progress import Names, ProgressLine
-from pipeline import environment, results
+from pipeline import environment, results, running
 from pipeline.benchmark import Benchmark
 from pipeline.lock import only_driver
 from pipeline.sweep.events import Event
 
 if TYPE_CHECKING:
     from pipeline.sweep.local import Planned
+    from pipeline.sweep.nodes import Checked
     from pipeline.tracking.live import Tracker
 
 
@@ -76,7 +77,8 @@ def run_benchmark(
 ) -> int:
     """Executes what is missing of `benchmark` in `places.out`; returns the exit code: 0 when every
     run has its row, else 1. Raises ValueError for what the user can mend."""
-    from pipeline.sweep.cluster import check_nodes, joined
+    from pipeline.sweep.cluster import joined
+    from pipeline.sweep.nodes import check_nodes
 
     out = places.out
     with ExitStack() as stack:
@@ -86,8 +88,9 @@ def run_benchmark(
         results.prepare(out)
         taken = stack.enter_context(only_driver(out))
         images, pools = load_all(benchmark, places.sources, console)
+        checked = None
         if places.address:
-            check_nodes(out, needed=_needed(places.sources, pools))
+            checked = check_nodes(out, needed=_needed(places.sources, pools))
         planned = _planned(benchmark, images, pools)
         runs = {name: one.run for name, one in planned.items()}
         results.write_plan(
@@ -97,6 +100,8 @@ def run_benchmark(
         for name in done:
             results.read_row(out, name)  # a row that cannot be read is told before the start
             shutil.rmtree(results.checkpoint_path(out, name), ignore_errors=True)
+        for name in done & set(running.read(out)):  # their worker or driver ended just then
+            running.end(out, name)
         before = results.failed_keys(out) & set(planned)
         if care.retry_failed:
             for name in before:
@@ -114,7 +119,9 @@ def run_benchmark(
             tracker = _tracker(benchmark, places, left, done=done)
             if not places.address:
                 stack.enter_context(joined(None))
-            events = _start(todo, images, pools, benchmark, places, device=device, care=care)
+            events = _start(
+                todo, images, pools, benchmark, places, device=device, care=care, checked=checked
+            )
             failed |= _follow(events, left, places, tracker, taken=taken, console=console)
     return _tell_outcome(benchmark, out, runs, failed, console)
 
@@ -161,6 +168,7 @@ def _start(
     *,
     device: str,
     care: Care,
+    checked: "Checked | None",
 ) -> Generator[Event, None, None]:
     from pipeline.sweep.local import Surroundings, sweep
 
@@ -175,9 +183,11 @@ def _start(
             places.sources.weights,
             checkpoint_seconds=care.checkpoint_seconds,
             time_limit_seconds=care.time_limit_seconds,
+            required=checked.required if checked else None,
         ),
         resources=benchmark.resources,
         max_failures=care.max_failures,
+        checked=checked,
     )
 
 

@@ -1,24 +1,19 @@
-"""Joining Ray, and what must hold on every node before the first run."""
+"""Joining Ray, and losing it."""
 
 import logging
-import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.exceptions import AuthenticationError
 
-_NODE_SECONDS = 120.0  # a node has to answer within; the first worker on it has to start
 _KNOCK_SECONDS = 5.0
 _LOOK_SECONDS = 2.0  # between two looks after the head
 _LOST_SECONDS = 20.0  # a head may start again; Ray itself aborts this process after 60 s
-_COMPARED = ("fcdd", "torch", "numpy")
 
 
 class HeadLost(Exception):
@@ -105,92 +100,10 @@ def whole_node(device: str) -> dict[str, float]:
     """The CPUs, and on "cuda" the GPUs, of the largest node of the joined Ray: a run that has them
     is alone on it."""
     names = ("GPU", "CPU") if device == "cuda" else ("CPU",)
-    nodes = [tuple(node["Resources"].get(name, 0.0) for name in names) for node in _alive()]
+    nodes = [tuple(node["Resources"].get(name, 0.0) for name in names) for node in alive()]
     return dict(zip(names, max(nodes), strict=True))
 
 
-def check_nodes(out: Path, *, needed: Sequence[Path] = ()) -> None:
-    """Raises ValueError naming the nodes that do not have this code and these versions, or do not
-    see the output folder `out` or the files of `needed`.
-
-    Nodes that join later are not seen by it.
-    """
-    probe = out / f".probe-{secrets.token_hex(8)}"
-    probe.write_text("written by the driver\n")
-    paths = [str(probe), *(str(path) for path in needed)]
-    look = _look()
-    here = look(_COMPARED, paths)
-    try:
-        nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in _alive()}
-        asked = {node: _ask(look, node, paths) for node in nodes}
-        faults = []
-        for node, answer in asked.items():
-            try:
-                there: Any = ray.get(answer, timeout=_NODE_SECONDS)
-            except (RayError, GetTimeoutError) as error:
-                line = next((one for one in reversed(str(error).splitlines()) if one.strip()), "")
-                faults.append(f"{nodes[node]} does not answer ({line.strip()})")
-                continue
-            faults += [f"{nodes[node]} {fault}" for fault in _faults(here, there, out=str(probe))]
-    finally:
-        probe.unlink(missing_ok=True)
-    if faults:
-        raise ValueError(
-            f"not every node can do the runs: {'; '.join(faults)}; install the same code and "
-            "versions on every node, and let all see the same folders under the same path"
-        )
-
-
-def _alive() -> list[dict[str, Any]]:
+def alive() -> list[dict[str, Any]]:
+    """The nodes of the joined Ray that are up, as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _ask(look: Callable[..., Any], node: str, paths: list[str]) -> Any:
-    place = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    remote: Any = ray.remote(look)
-    chosen = remote.options(num_cpus=0, max_retries=0, scheduling_strategy=place)
-    return chosen.remote(_COMPARED, paths)
-
-
-def _look() -> Callable[[Sequence[str], Sequence[str]], dict[str, Any]]:
-    """A function that travels whole, for a node that has no package to import it from."""
-
-    def look(distributions: Sequence[str], paths: Sequence[str]) -> dict[str, Any]:
-        import hashlib
-        from importlib.metadata import PackageNotFoundError, version
-        from importlib.util import find_spec
-        from pathlib import Path
-
-        versions: dict[str, str | None] = {}
-        for name in distributions:
-            try:
-                versions[name] = version(name)
-            except PackageNotFoundError:
-                versions[name] = None
-        code = hashlib.sha256()
-        for package in ("fcdd", "pipeline"):
-            spec = find_spec(package)
-            if spec is None or spec.origin is None:
-                versions["fcdd"] = None
-                continue
-            folder = Path(spec.origin).parent
-            for file in sorted(folder.rglob("*.py")):
-                code.update(str(file.relative_to(folder)).encode() + file.read_bytes())
-        seen = {path: Path(path).exists() for path in paths}
-        return {"versions": versions, "code": code.hexdigest(), "seen": seen}
-
-    return look
-
-
-def _faults(here: dict[str, Any], there: dict[str, Any], *, out: str) -> Iterator[str]:
-    """What another node lacks of this one."""
-    for name, version in there["versions"].items():
-        if version is None:
-            yield f"has no {name}"
-        elif version != here["versions"][name]:
-            yield f"has {name} {version}, the driver {here['versions'][name]}"
-    if there["versions"]["fcdd"] is not None and there["code"] != here["code"]:
-        yield "has other code of fcdd than the driver"
-    for path, exists in there["seen"].items():
-        if not exists:
-            yield f"does not see {Path(path).parent if path == out else path}"

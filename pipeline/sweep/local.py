@@ -9,6 +9,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from ray import tune
@@ -18,6 +19,7 @@ from fcdd.data.task import Images, Pool
 from pipeline.benchmark import Resources
 from pipeline.sweep.cluster import head_watched, whole_node
 from pipeline.sweep.events import Event, Failed, Finished
+from pipeline.sweep.nodes import Checked, newcomers_checked
 from pipeline.sweep.reporter import Reporter
 from pipeline.sweep.worker import Surroundings as Surroundings
 from pipeline.sweep.worker import execute_config
@@ -25,12 +27,14 @@ from pipeline.sweep.worker import execute_config
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of a sweep: its key, its Run, and the names under which its data were loaded."""
+    """A run of a sweep: its key, its Run, and the names under which its data were loaded.
+    `stack_probe`: what a probe said of training several such runs together."""
 
     key: str
     run: Run
     images: str
     pool: str | None
+    stack_probe: str | None = None
 
 
 def sweep(
@@ -41,6 +45,7 @@ def sweep(
     surroundings: Surroundings,
     resources: Resources,
     max_failures: int = 2,
+    checked: Checked | None = None,
 ) -> Generator[Event, None, None]:
     """Executes the runs on the Ray that is joined (`pipeline.sweep.cluster`) and yields events;
     each run ends in one Finished or Failed.
@@ -49,7 +54,7 @@ def sweep(
     again, for the same Run raises the same error; one whose worker Ray ended because the memory of
     the node ran out is tried once more when all others are done, with a node of its own. When Ray
     is left, its workers end; rows written by then stay. Raises HeadLost if the cluster's head is
-    gone.
+    gone, and ValueError if a node joins that does not fit, as those `checked` do.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are our events
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
@@ -86,7 +91,8 @@ def sweep(
 
     threading.Thread(target=work, name="tune", daemon=True).start()
     open_keys = {one.key for one in planned}
-    with head_watched(events.put):
+    watching = newcomers_checked(checked, events.put) if checked else nullcontext()
+    with head_watched(events.put), watching:
         while (event := events.get()) is not None:
             if isinstance(event, BaseException):
                 raise event
@@ -120,6 +126,7 @@ def _fit(
             "images": one.images,
             "pool": one.pool,
             "threads": one.run.threads,
+            "stack_probe": one.stack_probe,
         }
         for one in planned
     ]

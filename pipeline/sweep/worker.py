@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +18,15 @@ from ray import tune
 
 from fcdd.config import Run
 from fcdd.data.task import Images, Pool
+from fcdd.execution import Execution
 from fcdd.training import Epoch
 from pipeline import results, running
+from pipeline.places import Place, Stored
+from pipeline.sweep.nodes import Required, hold_unless_fit
 
-_BEAT_SECONDS = 15.0  # where epochs are longer than a report's distance
-_REPORT_SECONDS = 2.0  # a report costs the driver some 10 ms; MLflow wants groups of epochs
+BEAT_SECONDS = 15.0  # where epochs are longer than a report's distance
+_LAST_SECONDS = 60.0  # for a run whose time is over to say where it was, in a store
+REPORT_SECONDS = 2.0  # a report costs the driver some 10 ms; MLflow wants groups of epochs
 
 
 @dataclass(frozen=True)
@@ -29,15 +34,24 @@ class Surroundings:
     """What all runs of a sweep share, beside their data: none of it decides a result.
 
     `out` is the output folder, `weights` the file of pretrained weights. Checkpoints are replaced
-    every `checkpoint_seconds`; a run that takes longer than `time_limit_seconds` is stopped.
+    every `checkpoint_seconds`; a run that takes longer than `time_limit_seconds` is stopped. A node
+    has to have what is `required`, on a cluster. `fast` trains with compiled nets and CUDA graphs,
+    where they work.
     """
 
-    out: Path
+    out: Place
     device: str
     commit: dict[str, Any]
     weights: Path | None = None
     checkpoint_seconds: float = 180.0
     time_limit_seconds: float | None = None
+    required: Required | None = None
+    fast: bool = False
+
+
+def execution_of(surroundings: Surroundings) -> Execution:
+    """How steps are to be executed."""
+    return Execution(compiled=surroundings.fast, graphs=surroundings.fast)
 
 
 def execute_config(
@@ -47,13 +61,22 @@ def execute_config(
     pools: dict[str, Pool],
     surroundings: Surroundings,
 ) -> None:
-    """Executes the run that `config` describes and reports its epochs and its row to Tune.
+    """Executes the run that `config` describes and reports its epochs and its row to Tune; or the
+    runs of a stack (`pipeline.sweep.stacks`).
 
     Raises what the run raises, and RuntimeError for one that failed before.
     """
     one = config["trial"]
     if one.get("ended"):  # by `Reporter`: Tune lets no callback take back an attempt
         raise RuntimeError("this attempt is not made")
+    if surroundings.required:
+        hold_unless_fit(surroundings.required)
+
+    if "runs" in one:
+        from pipeline.sweep.stacks import execute_stack_config
+
+        execute_stack_config(one, images=images, pools=pools, surroundings=surroundings)
+        return
 
     import torch
 
@@ -74,8 +97,8 @@ def execute_config(
     reports = _Reports(folder, key, run.training.epochs)
     try:
         with (
-            _time_limit(surroundings.time_limit_seconds, running.overtime_path(folder, key)),
-            _noted(reports.notes),
+            time_limit(surroundings.time_limit_seconds, running.overtime_path(folder, key)),
+            noted(reports.notes),
             reports.beating(),
         ):
             row = execute(
@@ -85,6 +108,8 @@ def execute_config(
                 commit=surroundings.commit,
                 report=reports.add,
                 checkpoint_seconds=surroundings.checkpoint_seconds,
+                execution=execution_of(surroundings),
+                stack_probe=one["stack_probe"],
             )
     finally:
         running.end(folder, key)
@@ -92,15 +117,19 @@ def execute_config(
 
 
 @contextmanager
-def _time_limit(seconds: float | None, path: Path) -> Iterator[None]:
-    """Ends this process if the block takes longer, and leaves in `path` where it was.
+def time_limit(seconds: float | None, place: Place) -> Iterator[None]:
+    """Ends this process if the block takes longer, and leaves in `place` where it was.
 
     faulthandler does it from a thread that needs nothing of Python, which may hang.
     """
     if seconds is None:
         yield
         return
-    with path.open("w") as file:
+    if isinstance(place, Stored):
+        with _time_limit_stored(seconds, place):
+            yield
+        return
+    with place.open("w") as file:
         faulthandler.dump_traceback_later(seconds, exit=True, file=file)
         try:
             yield
@@ -109,7 +138,31 @@ def _time_limit(seconds: float | None, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _noted(notes: list[str]) -> Iterator[None]:
+def _time_limit_stored(seconds: float, place: Stored) -> Iterator[None]:
+    """The same where only Python reaches `place`: a run that lets no other thread work is ended a
+    minute later, and without a word."""
+    done = threading.Event()
+
+    def watch() -> None:
+        if done.wait(seconds):
+            return
+        with tempfile.TemporaryFile("w+") as file, suppress(OSError):
+            faulthandler.dump_traceback(file)
+            file.seek(0)
+            place.in_haste().write_bytes(file.read().encode())
+        os._exit(1)
+
+    faulthandler.dump_traceback_later(seconds + _LAST_SECONDS, exit=True)
+    threading.Thread(target=watch, name="time limit", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def noted(notes: list[str]) -> Iterator[None]:
     """Adds to `notes` what the method logs: a worker's own log is seen by nobody."""
     handler = _Notes(notes)
     log = logging.getLogger("fcdd")
@@ -135,27 +188,32 @@ class _Notes(logging.Handler):
 class _Reports:
     """Tells Tune about epochs and notes, and writes the heartbeat."""
 
-    def __init__(self, folder: Path, key: str, epochs: int) -> None:
+    def __init__(self, folder: Place, key: str, epochs: int) -> None:
         self._folder, self._key = folder, key
         self._fixed = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "started_at": _now(),
+            "started_at": now(),
             "epochs": epochs,
         }
         self.notes: list[str] = []
         self._waiting: list[dict[str, Any]] = []
         self._epoch = 0
         self._told = time.monotonic()
+        self._due = threading.Event()
         self._beat()
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Writes the heartbeat within the block, however long an epoch takes."""
+        """Writes the heartbeat within the block, however long an epoch or the writing takes."""
         done = threading.Event()
 
         def beat() -> None:
-            while not done.wait(_BEAT_SECONDS):
+            while True:
+                self._due.wait(BEAT_SECONDS)
+                self._due.clear()
+                if done.is_set():
+                    return
                 self._beat()
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -164,15 +222,16 @@ class _Reports:
             yield
         finally:
             done.set()
+            self._due.set()
             thread.join()
 
     def add(self, epoch: Epoch) -> None:
         """Takes an epoch, and tells about all that wait when it is time."""
         self._waiting.append(asdict(epoch))
         self._epoch = epoch.epoch
-        if time.monotonic() - self._told > _REPORT_SECONDS:
+        if time.monotonic() - self._told > REPORT_SECONDS:
             self.tell()
-            self._beat()
+            self._due.set()
 
     def tell(self, *, row: dict[str, Any] | None = None) -> None:
         """Tells about the epochs that wait, and of a run that is done its row."""
@@ -182,10 +241,10 @@ class _Reports:
         self._told = time.monotonic()
 
     def _beat(self) -> None:
-        beat = self._fixed | {"epoch": self._epoch, "beat_at": _now()}
+        beat = self._fixed | {"epoch": self._epoch, "beat_at": now()}
         with suppress(OSError):  # a disk that is full, or away for a moment
             running.write(self._folder, self._key, beat)
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
