@@ -3,21 +3,26 @@
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
 from fcdd.config import Run, flatten
+from pipeline import results
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
-from pipeline.tracking.store import Store, answering, brief, complete, store_uri
+from pipeline.tracking.store import Store, add, answering, brief, complete, store_uri
 
 logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 30.0  # between attempts to reach a lost store; each may block for 20 s
 
 
 class Tracker:
     """Writes the events of a sweep to the store. Raises ValueError when it does not answer at the
-    start; lost later, the sweep goes on and `lost` says so. `done`: rows of earlier starts."""
+    start. Lost later, the sweep goes on, `lost` says why, and the store is tried again now and
+    then and at the end. `done`: rows of earlier starts."""
 
     def __init__(
         self,
@@ -28,19 +33,21 @@ class Tracker:
         done: Iterable[str],
         tracking_uri: str | None,
     ) -> None:
+        self._out, self._benchmark, self._uri = out, benchmark, tracking_uri
+        self._runs, self._done = runs, set(done)
+        self._failed: dict[str, str] = {}
         with answering(store_uri(out, tracking_uri)):
-            self._store = Store(out, benchmark, tracking_uri)
-            complete(self._store, out, done)  # also clears what an interrupted start left open
-        self._runs = runs
+            self._store = self._opened()
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self._ever_lost = False
+        self._try_at = 0.0
         self.lost: str | None = None
         self._thread.start()
 
     def log(self, event: Event) -> None:
-        """Queues `event`; returns at once. Does nothing once the store is lost."""
-        if self.lost is None:
-            self._events.put(event)
+        """Queues `event`; returns at once."""
+        self._events.put(event)
 
     def close(self, *, wait_seconds: float = 60.0) -> None:
         """Waits for what is queued, at most `wait_seconds`, then closes the runs still open."""
@@ -49,17 +56,55 @@ class Tracker:
         if self._thread.is_alive():
             self.lost = f"the store is more than {wait_seconds:g} s behind"
 
+    def _opened(self) -> Store:
+        """The store with the rows so far, and without what an interrupted start left open."""
+        store = Store(self._out, self._benchmark, self._uri)
+        known = {*results.planned_keys(self._out), *self._runs, *self._done}
+        complete(store, self._out, self._done, known=known)
+        return store
+
     def _work(self) -> None:
         try:
             while (event := self._events.get()) is not None:
-                self._write(event)
-            self._store.close()
-        except MlflowException as error:  # what it left open, `sync` closes
-            self.lost = brief(error)
-            logger.warning("tracking lost: %s", self.lost)
+                self._keep(event)
+                if self.lost is None:
+                    self._attempt(lambda event=event: self._write(event))
+                elif time.monotonic() > self._try_at:
+                    self._attempt(self._come_back)
+            if self._ever_lost:  # a server may have done late what this side gave up
+                self._attempt(self._come_back)
+            if self.lost is None:
+                self._attempt(lambda: self._store.close())
         except BaseException as error:
             self.lost = f"{type(error).__name__}: {error}"
             raise
+
+    def _keep(self, event: Event) -> None:
+        """Remembers what a store that comes back has to be told."""
+        match event:
+            case Finished(key):
+                self._done.add(key)
+                self._failed.pop(key, None)
+            case Failed(key, message):
+                self._failed[key] = message
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except MlflowException as error:  # what it left open, a later attempt or `sync` closes
+            if self.lost is None:
+                logger.warning("tracking lost: %s", brief(error))
+            self.lost, self._ever_lost = brief(error), True
+            self._try_at = time.monotonic() + _AGAIN_SECONDS
+
+    def _come_back(self) -> None:
+        """Opens the store anew; runs at work then enter it when they end."""
+        self._store = self._opened()
+        for key, message in self._failed.items():
+            self._fail(key, message)
+        if self.lost is not None:
+            logger.warning("tracking is back")
+        self.lost = None
 
     def _write(self, event: Event) -> None:
         run = self._runs[event.key]
@@ -67,8 +112,18 @@ class Tracker:
             case Started(key):
                 self._store.start(key, flatten(run), run.data.class_name)
             case Progressed(key, epochs):
-                self._store.log_epochs(key, epochs)
+                if self._store.is_open(key):
+                    self._store.log_epochs(key, epochs)
             case Finished(key, row):
-                self._store.finish(key, row)
+                if self._store.is_open(key):
+                    self._store.finish(key, row)
+                else:
+                    add(self._store, self._out, key)
             case Failed(key, message):
-                self._store.fail(key, message)
+                self._fail(key, message)
+
+    def _fail(self, key: str, message: str) -> None:
+        if not self._store.is_open(key):
+            run = self._runs[key]
+            self._store.start(key, flatten(run), run.data.class_name)
+        self._store.fail(key, message)

@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline import results
 
 _PARENT = "mlflow.parentRunId"
+_KNOCK_SECONDS = 5
 _BATCH = 1000  # most metrics that MLflow takes at once
 _FINAL = ("image_auroc", "image_ap", "train_images_per_second", "train_seconds")
 
@@ -33,12 +37,38 @@ def brief(error: MlflowException) -> str:
 @contextmanager
 def answering(uri: str) -> Iterator[None]:
     """Turns what MLflow raises inside into a ValueError with a remedy."""
+    _knock(uri)
     try:
         yield
     except MlflowException as error:
+        if error.error_code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            raise ValueError(
+                f"tracking store {uri!r} does not let this user in ({error.error_code}); set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user who may write "
+                "there, or go without with --no-tracking"
+            ) from None
         raise ValueError(
             f"tracking store {uri!r} does not answer ({brief(error)}); "
             "start it, give another --tracking-uri, or go without with --no-tracking"
+        ) from None
+
+
+def _knock(uri: str) -> None:
+    """Raises ValueError where a database server does not let us in: MLflow itself would try for
+    100 s, with a traceback each time."""
+    dialect = urlsplit(uri).scheme.partition("+")[0]
+    if dialect not in ("postgresql", "mysql"):
+        return
+    try:
+        engine = create_engine(uri, connect_args={"connect_timeout": _KNOCK_SECONDS})
+        engine.connect().close()
+        engine.dispose()
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+        raise ValueError(
+            f"tracking store {uri!r} does not answer ({lines[-1].strip()[:200]}); is it up, its "
+            "driver installed (`pip install 'psycopg[binary]'` for postgresql+psycopg://), and the "
+            "password in PGPASSWORD? --no-tracking goes without"
         ) from None
 
 
@@ -57,6 +87,7 @@ class Store:
             else self._client.create_experiment(benchmark, artifact_location=artifacts)
         )
         self._children: dict[str, str] = {}
+        self._failed: dict[str, list[str]] = {}
         self._parent = self._open_parent(benchmark)
 
     def _search(self, filter_string: str) -> list[Any]:
@@ -80,26 +111,44 @@ class Store:
         )
         return parent.info.run_id
 
-    def finished_keys(self) -> set[str]:
-        """Keys of the children that are complete; incomplete ones of an earlier start are closed
-        and deleted (their runs begin anew)."""
-        finished = set()
+    def finished_keys(self, known: Iterable[str]) -> set[str]:
+        """Keys of the children that are complete.
+
+        Of the keys in `known`, children that an earlier start left open are closed and deleted, as
+        is a second complete one; those of other keys belong to somebody else's sweep.
+        """
+        finished: set[str] = set()
+        mine = set(known) - set(self._children)
         for child in self._search("tags.role = 'run'"):
-            if child.info.status == "FINISHED":
-                finished.add(child.data.tags["key"])
-            elif child.data.tags["key"] not in self._children:
+            key, status = child.data.tags["key"], child.info.status
+            if status == "FINISHED" and key not in finished:
+                finished.add(key)
+            elif key in mine and status == "FAILED":
+                self._failed.setdefault(key, []).append(child.info.run_id)
+            elif key in mine:
                 self._discard(child.info.run_id)
+        for key in finished & set(self._failed):
+            self._forget_failed(key)
         return finished
+
+    def _forget_failed(self, key: str) -> None:
+        for child in self._failed.pop(key, []):
+            self._client.delete_run(child)
 
     def _discard(self, child: str) -> None:
         self._client.set_terminated(child, "KILLED")  # no child stays RUNNING, even a deleted one
         self._client.delete_run(child)
 
+    def is_open(self, key: str) -> bool:
+        """Whether `start` opened a child of run `key` that has not ended."""
+        return key in self._children
+
     def start(self, key: str, fields: Mapping[str, Any], class_name: str) -> None:
-        """Opens the child of run `key`; `fields` are its dotted Run fields. A child that is open
-        already is discarded: its worker was lost and the run begins anew."""
+        """Opens the child of run `key`; `fields` are its dotted Run fields. One that is open
+        already (its worker was lost) or failed at an earlier start is discarded."""
         if key in self._children:
             self._discard(self._children.pop(key))
+        self._forget_failed(key)
         tags = {
             _PARENT: self._parent,
             "role": "run",
@@ -163,27 +212,35 @@ def sync(out: Path, tracking_uri: str | None) -> int:
     for key in sorted(results.row_keys(out)):
         for name in plan[key]["benchmarks"] if key in plan else ["rows without a plan"]:
             benchmarks.setdefault(name, []).append(key)
+    known = {*plan, *(key for keys in benchmarks.values() for key in keys)}
     with answering(store_uri(out, tracking_uri)):
         return sum(
-            _sync(Store(out, name, tracking_uri), out, keys) for name, keys in benchmarks.items()
+            _sync(Store(out, name, tracking_uri), out, keys, known)
+            for name, keys in benchmarks.items()
         )
 
 
-def _sync(store: Store, out: Path, keys: Sequence[str]) -> int:
-    added = complete(store, out, keys)
+def _sync(store: Store, out: Path, keys: Sequence[str], known: Iterable[str]) -> int:
+    added = complete(store, out, keys, known=known)
     store.close()
     return added
 
 
-def complete(store: Store, out: Path, keys: Iterable[str]) -> int:
-    """Adds the rows of `keys` that have no complete child in `store`; returns how many."""
-    missing = sorted(set(keys) - store.finished_keys())
+def complete(store: Store, out: Path, keys: Iterable[str], *, known: Iterable[str]) -> int:
+    """Adds the rows of `keys` that have no complete child in `store`, after clearing what earlier
+    starts left open of the keys in `known`; returns how many it added."""
+    missing = sorted(set(keys) - store.finished_keys(known))
     for key in missing:
-        row = results.read_row(out, key)
-        store.start(key, _fields(row), row["class_name"])
-        store.log_epochs(key, results.read_curve(out, key))
-        store.finish(key, row)
+        add(store, out, key)
     return len(missing)
+
+
+def add(store: Store, out: Path, key: str) -> None:
+    """Adds the complete child of the row `key`."""
+    row = results.read_row(out, key)
+    store.start(key, _fields(row), row["class_name"])
+    store.log_epochs(key, results.read_curve(out, key))
+    store.finish(key, row)
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

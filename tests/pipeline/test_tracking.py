@@ -1,15 +1,12 @@
 """Sweeps under a real `mlflow server` that is lost, stalls and comes back."""
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,8 @@ import pytest
 
 from fcdd.config import Run
 from pipeline import results
-from pipeline.sweep.events import Started
+from pipeline.sweep.events import Failed, Finished, Progressed, Started
+from pipeline.tracking import live
 from pipeline.tracking.live import Tracker
 from pipeline.tracking.store import sync
 
@@ -26,67 +24,11 @@ pytestmark = pytest.mark.services
 FCDD = [sys.executable, "-m", "jobs"]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class Server:
-    """`mlflow server` on loopback, on SQLite in `folder`, in a process group of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._port = free_port()
-        self.uri = f"http://127.0.0.1:{self._port}"
-        self.store = f"sqlite:///{folder / 'server.db'}"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with open(self._folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-                    *("--host", "127.0.0.1", "--port", str(self._port)),
-                    *("--backend-store-uri", self.store),
-                    *("--artifacts-destination", str(self._folder / "artifacts")),
-                ],
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 90
-        while not self._healthy():
-            assert self._process.poll() is None, (self._folder / "server.log").read_text()
-            assert time.monotonic() < deadline, "the server did not start within 90 s"
-            time.sleep(0.2)
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends `number` to every process of the server."""
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self.signal(signal.SIGKILL)
-            self._process.wait(10)
-            self._process = None
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("server"))
+def server(mlflow_server: Callable[..., Any]) -> Any:
+    one = mlflow_server()
     one.start()  # 6 to 17 s, so one for all tests
-    yield one
-    one.kill()
+    return one
 
 
 def children(store: str, benchmark: str) -> list[tuple[str, str]]:
@@ -117,9 +59,16 @@ def parents(store: str, benchmark: str) -> list[str]:
     return [one.info.status for one in found]
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.timeout(600)  # on a busy machine
 def test_tracking_server_lost_in_mid_sweep_costs_no_row_and_sync_completes_it(
-    tmp_path: Path, server: Server
+    tmp_path: Path, server: Any
 ) -> None:
     out = tmp_path / "out"
     command = [
@@ -160,7 +109,7 @@ def test_tracking_server_lost_in_mid_sweep_costs_no_row_and_sync_completes_it(
 
 
 def test_stalled_tracking_server_holds_the_end_up_for_a_bounded_time(
-    tmp_path: Path, server: Server, digits_run: Run, make_row: Callable[..., dict[str, Any]]
+    tmp_path: Path, server: Any, digits_run: Run, make_row: Callable[..., dict[str, Any]]
 ) -> None:
     keys = [f"{number:016x}" for number in range(50)]
     write_folder(tmp_path, keys[0], make_row)
@@ -176,8 +125,8 @@ def test_stalled_tracking_server_holds_the_end_up_for_a_bounded_time(
     assert 0.5 <= time.monotonic() - started < 2
     assert tracker.lost == "the store is more than 0.5 s behind"
     tracker.close(wait_seconds=60)
-    # 50 events cost one request of MLFLOW_HTTP_REQUEST_TIMEOUT 5 s, tried twice
-    assert time.monotonic() - started < 20
+    # 50 events cost one request of MLFLOW_HTTP_REQUEST_TIMEOUT 5 s, tried twice; the end one more
+    assert time.monotonic() - started < 40
     assert "Read timed out. (read timeout=5)" in tracker.lost
 
     server.signal(signal.SIGCONT)  # it may still execute the request that the driver gave up
@@ -187,6 +136,42 @@ def test_stalled_tracking_server_holds_the_end_up_for_a_bounded_time(
     assert parents(server.store, "stalled") == ["FINISHED"]
 
 
+def test_live_tracking_goes_on_with_a_server_that_was_restarted(
+    tmp_path: Path,
+    server: Any,
+    digits_run: Run,
+    make_row: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_work, later, failed = (letter * 16 for letter in "abc")
+    for key in (at_work, later):
+        write_folder(tmp_path, key, make_row, benchmark="restarted")
+    runs = dict.fromkeys((at_work, later, failed), digits_run)
+    tracker = Tracker(tmp_path, "restarted", runs, done=(), tracking_uri=server.uri)
+    tracker.log(Started(at_work))
+    wait_for(lambda: children(server.store, "restarted") == [(at_work, "RUNNING")])
+    server.kill()
+    tracker.log(Progressed(at_work, results.read_curve(tmp_path, at_work)))
+    wait_for(lambda: tracker.lost is not None)
+    tracker.log(Failed(failed, "it raised"))
+    server.start()
+    monkeypatch.setattr(live, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(tracker, "_try_at", 0.0)
+    tracker.log(Started(later))
+    wait_for(lambda: tracker.lost is None)
+    for key in (at_work, later):
+        tracker.log(Finished(key, results.read_row(tmp_path, key)))
+    tracker.close()
+    assert tracker.lost is None
+    assert sorted(children(server.store, "restarted")) == [
+        (at_work, "FINISHED"),
+        (later, "FINISHED"),
+        (failed, "FAILED"),
+    ]
+    assert sync(tmp_path, server.uri) == 0
+    assert dict(children(server.store, "restarted"))[failed] == "FAILED"
+
+
 def test_sync_to_a_server_that_does_not_answer_is_one_line_with_the_remedy(
     tmp_path: Path, make_row: Callable[..., dict[str, Any]]
 ) -> None:
@@ -194,7 +179,7 @@ def test_sync_to_a_server_that_does_not_answer_is_one_line_with_the_remedy(
     with pytest.raises(
         ValueError, match=r"^tracking store 'http://\S+' does not answer .*"
     ) as told:
-        sync(tmp_path, f"http://127.0.0.1:{free_port()}")
+        sync(tmp_path, "http://127.0.0.1:1")
     assert "start it, give another --tracking-uri" in str(told.value)
     assert len(str(told.value).splitlines()) == 1
 
@@ -213,10 +198,12 @@ def test_a_fault_of_the_tracking_thread_is_not_silent(
     assert [type(one) for one in raised] == [KeyError]
 
 
-def write_folder(out: Path, key: str, make_row: Callable[..., dict[str, Any]]) -> None:
-    """An output folder with the one row `key`, of benchmark "stalled"."""
+def write_folder(
+    out: Path, key: str, make_row: Callable[..., dict[str, Any]], *, benchmark: str = "stalled"
+) -> None:
+    """An output folder with the row `key` of `benchmark`."""
     results.prepare(out)
     row = make_row(key=key)
-    results.write_plan(out, "stalled", {key: {}})
+    results.write_plan(out, benchmark, {key: {}})
     results.write_curve(out, key, [{"epoch": 1, "train_loss": 0.5, "lr": 0.1, "test_auroc": None}])
     results.write_row(out, row)
