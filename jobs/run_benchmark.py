@@ -1,6 +1,6 @@
 """`fcdd run`: load the data, plan, skip what is done, sweep, track, and tell what failed."""
 
-import shutil
+import shlex
 import threading
 import time
 from collections.abc import Generator, Mapping
@@ -18,10 +18,12 @@ from fcdd.data.outliers import pool_name
 from fcdd.data.streamed import Streamed
 from fcdd.data.task import Images, Pool
 from jobs.loading import Sources, load_all
-from jobs.progress import Names, ProgressLine
+from jobs.outcome import say, tell_outcome, tell_throughput
+from jobs.progress import ProgressLine
 from pipeline import environment, results, running
 from pipeline.benchmark import Benchmark
 from pipeline.lock import only_driver
+from pipeline.places import Place, each
 from pipeline.sweep.events import Event
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 class Places:
     """Where results go and inputs lie, and what tracks the runs; none of it decides a result."""
 
-    out: Path
+    out: Place
     sources: Sources
     tracking: bool
     tracking_uri: str | None
@@ -97,18 +99,16 @@ def run_benchmark(
             out, benchmark.name, {name: run.model_dump(mode="json") for name, run in runs.items()}
         )
         done = results.row_keys(out) & set(planned)
-        for name in done:
-            results.read_row(out, name)  # a row that cannot be read is told before the start
-            shutil.rmtree(results.checkpoint_path(out, name), ignore_errors=True)
+        results.read_table(out, keys=done)  # a row that cannot be read is told before the start
+        results.remove_checkpoints(out, done)
         for name in done & set(running.read(out)):  # their worker or driver ended just then
             running.end(out, name)
         before = results.failed_keys(out) & set(planned)
         if care.retry_failed:
-            for name in before:
-                results.failure_path(out, name).unlink()
+            each(_unlink, [results.failure_path(out, name) for name in before])
             before = set()
         todo = [one for name, one in planned.items() if name not in done | before]
-        _say(
+        say(
             console,
             f"{benchmark.name}: {len(planned)} runs, {len(done)} done, {len(before)} failed "
             f"before, {len(todo)} to do on {device}; results in {out}",
@@ -116,14 +116,14 @@ def run_benchmark(
         failed = dict.fromkeys(before, "failed at an earlier start")
         if todo:
             left = {one.key: one.run for one in todo}
-            tracker = _tracker(benchmark, places, left, done=done)
+            tracker = _tracker(benchmark, places, left, done=done, console=console)
             if not places.address:
                 stack.enter_context(joined(None))
             events = _start(
                 todo, images, pools, benchmark, places, device=device, care=care, checked=checked
             )
             failed |= _follow(events, left, places, tracker, taken=taken, console=console)
-    return _tell_outcome(benchmark, out, runs, failed, console)
+    return tell_outcome(benchmark, out, runs, failed, console)
 
 
 def _device_there(device: str) -> str:
@@ -217,68 +217,36 @@ def _follow(
             events.close()
             if tracker:
                 tracker.close()
-    _tell_throughput([results.read_row(out, name) for name in line.rows], started, console)
+    tell_throughput(out, line.rows, started, console)
     if tracker and tracker.lost:
         where = f" --tracking-uri {places.tracking_uri}" if places.tracking_uri else ""
-        _say(
+        say(
             console, f"tracking lost ({tracker.lost}); `fcdd mlflow sync {out}{where}` completes it"
         )
     return line.failed
 
 
 def _tracker(
-    benchmark: Benchmark, places: Places, runs: dict[str, Run], *, done: set[str]
+    benchmark: Benchmark,
+    places: Places,
+    runs: dict[str, Run],
+    *,
+    done: set[str],
+    console: Console,
 ) -> "Tracker | None":
     if not places.tracking:
+        return None
+    if places.tracking_uri is None and not isinstance(places.out, Path):
+        say(
+            console,
+            "no live tracking: results go to an object store; later, `fcdd mlflow sync "
+            f"{shlex.quote(str(places.out))} --tracking-uri sqlite:///mlflow.db` shows the runs",
+        )
         return None
     from pipeline.tracking.live import Tracker
 
     return Tracker(places.out, benchmark.name, runs, done=done, tracking_uri=places.tracking_uri)
 
 
-def _tell_throughput(rows: list[dict], started: float, console: Console) -> None:
-    if not rows:
-        return
-    seconds = time.perf_counter() - started
-    images = sum(row["train_images_per_second"] * row["train_seconds"] for row in rows)
-    each = sorted(row["train_images_per_second"] for row in rows)
-    _say(
-        console,
-        f"{len(rows)} runs in {seconds:.0f} s; training one run: {each[len(each) // 2]:,.0f} "
-        f"images/s (median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with "
-        f"start and evaluation: {images / seconds:,.0f} images/s",
-    )
-
-
-def _tell_outcome(
-    benchmark: Benchmark,
-    out: Path,
-    runs: Mapping[str, Run],
-    failed: Mapping[str, str],
-    console: Console,
-) -> int:
-    done = set(runs) & results.row_keys(out)
-    aurocs = [results.read_row(out, name)["image_auroc"] for name in sorted(done)]
-    if aurocs:
-        _say(
-            console,
-            f"{benchmark.name}: {len(done)} of {len(runs)} rows, mean image AUROC "
-            f"{sum(aurocs) / len(aurocs):.3f}; table: fcdd report {out} --out {out / 'report'}",
-        )
-    describe = Names(runs.values())
-    missing = sorted(set(runs) - done)
-    for name in missing:
-        path = results.failure_path(out, name)
-        where = f"traceback: {path}" if path.exists() else failed.get(name, "not run")
-        _say(console, f"FAILED {describe(runs[name])} ({name}); {where}")
-    if missing:
-        _say(
-            console,
-            f"{len(missing)} of {len(runs)} runs have no row; "
-            "the same command goes on, --retry-failed tries failed runs again",
-        )
-    return 1 if missing else 0
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+def _unlink(path: Place) -> None:
+    path.unlink()

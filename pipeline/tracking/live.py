@@ -5,12 +5,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
 from fcdd.config import Run, flatten
 from pipeline import results
+from pipeline.places import Place
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
 from pipeline.tracking.store import Store, add, answering, brief, complete, store_uri
 
@@ -26,7 +26,7 @@ class Tracker:
 
     def __init__(
         self,
-        out: Path,
+        out: Place,
         benchmark: str,
         runs: Mapping[str, Run],
         *,

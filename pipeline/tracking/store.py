@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline import results
+from pipeline.places import Place
 
 _PARENT = "mlflow.parentRunId"
 _KNOCK_SECONDS = 5
@@ -23,9 +24,14 @@ _BATCH = 1000  # most metrics that MLflow takes at once
 _FINAL = ("image_auroc", "image_ap", "train_images_per_second", "train_seconds")
 
 
-def store_uri(out: Path, tracking_uri: str | None) -> str:
-    """`tracking_uri`, or SQLite in the output folder."""
-    return tracking_uri or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+def store_uri(out: Place, tracking_uri: str | None) -> str:
+    """`tracking_uri`, or SQLite in the output folder. Raises ValueError where there is no disk."""
+    if tracking_uri is None and not isinstance(out, Path):
+        raise ValueError(
+            f"{out} is in an object store, where no SQLite can be; give a --tracking-uri, e.g. "
+            "sqlite:///mlflow.db"
+        )
+    return tracking_uri or f"sqlite:///{(Path(str(out)) / 'mlflow.db').resolve()}"
 
 
 def brief(error: MlflowException) -> str:
@@ -76,9 +82,10 @@ class Store:
     """The experiment of one benchmark. Its methods raise what MLflow raises; the caller knows
     whether that is an error or a loss to live with."""
 
-    def __init__(self, out: Path, benchmark: str, tracking_uri: str | None) -> None:
-        local = tracking_uri is None
-        artifacts = (out / "mlartifacts").resolve().as_uri() if local else None
+    def __init__(self, out: Place, benchmark: str, tracking_uri: str | None) -> None:
+        artifacts = None
+        if tracking_uri is None and isinstance(out, Path):
+            artifacts = (out / "mlartifacts").resolve().as_uri()
         self._client = MlflowClient(tracking_uri=store_uri(out, tracking_uri))
         found = self._client.get_experiment_by_name(benchmark)
         self._experiment = (
@@ -202,7 +209,7 @@ class Store:
         self._client.set_terminated(self._parent, status)
 
 
-def sync(out: Path, tracking_uri: str | None) -> int:
+def sync(out: Place, tracking_uri: str | None) -> int:
     """Completes the store from plan, rows and curves of `out`; returns how many runs it added.
 
     Raises ValueError when the store does not answer; what it took by then is not added again.
@@ -220,13 +227,13 @@ def sync(out: Path, tracking_uri: str | None) -> int:
         )
 
 
-def _sync(store: Store, out: Path, keys: Sequence[str], known: Iterable[str]) -> int:
+def _sync(store: Store, out: Place, keys: Sequence[str], known: Iterable[str]) -> int:
     added = complete(store, out, keys, known=known)
     store.close()
     return added
 
 
-def complete(store: Store, out: Path, keys: Iterable[str], *, known: Iterable[str]) -> int:
+def complete(store: Store, out: Place, keys: Iterable[str], *, known: Iterable[str]) -> int:
     """Adds the rows of `keys` that have no complete child in `store`, after clearing what earlier
     starts left open of the keys in `known`; returns how many it added."""
     missing = sorted(set(keys) - store.finished_keys(known))
@@ -235,7 +242,7 @@ def complete(store: Store, out: Path, keys: Iterable[str], *, known: Iterable[st
     return len(missing)
 
 
-def add(store: Store, out: Path, key: str) -> None:
+def add(store: Store, out: Place, key: str) -> None:
     """Adds the complete child of the row `key`."""
     row = results.read_row(out, key)
     store.start(key, _fields(row), row["class_name"])
