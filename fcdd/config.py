@@ -51,6 +51,7 @@ class Run(Part):
             supervision=self.supervision,
             net=self.net,
             objective=self.objective,
+            training=self.training,
             heatmaps=self.heatmaps,
             watermark=self.watermark,
             protocol=self.protocol,

@@ -12,7 +12,16 @@ from fcdd.catalog import (
     HSCNetName,
     Protocol,
 )
-from fcdd.parts import Data, Heatmaps, Net, Objective, Outliers, Supervision, Watermark
+from fcdd.parts import (
+    Data,
+    Heatmaps,
+    Net,
+    Objective,
+    Outliers,
+    Supervision,
+    Training,
+    Watermark,
+)
 
 _NETS: dict[str, tuple[str, ...]] = {
     "fcdd": get_args(FCDDNetName),
@@ -30,6 +39,7 @@ def check(
     supervision: Supervision,
     net: Net,
     objective: Objective,
+    training: Training,
     heatmaps: Heatmaps,
     watermark: Watermark,
     protocol: Protocol,
@@ -42,6 +52,11 @@ def check(
     _check_objective(data, objective, supervision, heatmaps)
     _check_watermark(data, watermark, supervision)
     _check_published_blur(data, objective, heatmaps, protocol)
+    if protocol == "published" and training.precision != "float32":
+        raise ValueError(
+            f"training.precision {training.precision!r} is not that of protocol 'published', which "
+            "trained in float32; leave it out or leave protocol 'mended'"
+        )
     switches = _switches(data, outliers, supervision, net, objective, heatmaps)
     _check_switches(switches, protocol)
 

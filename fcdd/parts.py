@@ -204,7 +204,9 @@ class Objective(Part):
 class Training(Part):
     """Optimiser and schedule. `exponential`: lr * factor^epoch; `milestones`: times it at each.
 
-    `passes` over the nominal images make one epoch (the published MVTec-AD epoch has ten)."""
+    `passes` over the nominal images make one epoch (the published MVTec-AD epoch has ten).
+    `precision` "bfloat16" trains the net under autocast; loss, parameters, optimiser and all of
+    the evaluation stay float32."""
 
     epochs: Count
     batch_size: Count
@@ -215,6 +217,7 @@ class Training(Part):
     lr_factor: Share
     lr_milestones: tuple[Count, ...] = ()
     passes: Count = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

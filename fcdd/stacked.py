@@ -14,25 +14,36 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
-from fcdd import objectives
 from fcdd.config import Run
-from fcdd.data.batches import Batch, batches
+from fcdd.data.batches import batches
 from fcdd.data.task import Task
 from fcdd.evaluation import image_scores
+from fcdd.execution import EAGER, Execution
 from fcdd.metrics import auroc
-from fcdd.nets.build import build
-from fcdd.stacked_nets import Stack, put_back, stack_nets
-from fcdd.stacked_optimisers import OptimizerName, coefficients, update
-from fcdd.training import Epoch, Fit, make_optimizer, make_schedule
+from fcdd.nets.build import architecture, build
+from fcdd.nets.drawing import drawing_layers
+from fcdd.stacked_nets import Stack, stack_nets
+from fcdd.stacked_optimisers import coefficients
+from fcdd.stacked_steps import StackStep, make_stack_step, stack_execution_for
+from fcdd.training import Epoch, Fit, learning_rates, not_finite
 
 # What the runs of a stack have in common. Seed, nominal class, learning rate, weight decay,
 # schedule and what replaces nominal images may differ.
 _COMMON = ("net", "objective", "heatmaps", "threads", "protocol")
-_COMMON_TRAINING = ("epochs", "batch_size", "optimizer")
+_COMMON_TRAINING = ("epochs", "batch_size", "optimizer", "precision")
 
-_Loss = Callable[[dict[str, Tensor], dict[str, Tensor], Batch], Tensor]
+
+def why_never_stacked(run: Run) -> str | None:
+    """Why `run` cannot be part of any stack; None if it can."""
+    with torch.device("meta"):  # only the kinds of layers count
+        drawing = drawing_layers(architecture(run.net, size=run.data.shape[1:]))
+    if not drawing:
+        return None
+    return (
+        f"net.name {run.net.name!r} has {drawing[0]}, which draws random numbers for each run of "
+        "its own"
+    )
 
 
 def why_not_stacked(runs: Sequence[Run]) -> str | None:
@@ -58,6 +69,7 @@ def fit_stacked(
     device: torch.device,
     reports: Sequence[Callable[[Epoch], None]] | None = None,
     weights: Path | None = None,
+    execution: Execution = EAGER,
 ) -> list[Fit | Exception]:
     """Per run what `fcdd.training.fit` returns, or the FloatingPointError of a run whose loss was
     not finite; the others go on without it.
@@ -66,28 +78,28 @@ def fit_stacked(
     time that the stack took. Waits for the device once per epoch. Raises ValueError for runs that
     cannot be stacked, and for nets with layers that draw random numbers.
     """
-    if reason := why_not_stacked(runs):
+    if reason := why_never_stacked(runs[0]) or why_not_stacked(runs):
         raise ValueError(f"these runs cannot be trained as one stack: {reason}; train them singly")
     nets = [_net(run, device, weights) for run in runs]
-    _refuse_drawing(runs[0], nets[0])
+    execution = stack_execution_for(runs[0], execution, num_runs=len(runs), device=device)
     members = [
-        _Member(place, run, task, net, _rates(run, net))
+        _Member(place, run, task, net, learning_rates(run))
         for place, (run, task, net) in enumerate(zip(runs, tasks, nets, strict=True))
     ]
     outcomes: list[Fit | Exception] = [Fit(net) for net in nets]
     epochs: list[list[Epoch]] = [[] for _ in runs]
     seconds = [0.0] * len(runs)
     stack = stack_nets(nets)
-    loss = _loss(runs[0], nets[0], device)
+    step = make_stack_step(runs[0], nets[0], stack, execution=execution)
     for number in range(1, runs[0].training.epochs + 1):
         started = time.perf_counter()
-        losses = _train_epoch(members, stack, loss, epoch=number, device=device)
+        losses = _train_epoch(members, step, epoch=number, device=device)
         share = (time.perf_counter() - started) / len(members)
         alive = []
         for member, (values, sizes) in zip(members, losses, strict=True):
             seconds[member.place] += share
-            if error := _not_finite(member.run, values, epoch=number):
-                outcomes[member.place] = error
+            if not bool(values.isfinite().all()):
+                outcomes[member.place] = not_finite(member.run, values, epoch=number)
                 continue
             mean = float((values * sizes).sum() / sizes.sum())
             alive.append((member, mean))
@@ -96,6 +108,7 @@ def fit_stacked(
             places = [place for place, member in enumerate(members) if member.place in kept]
             members = [member for member, _ in alive]
             stack = stack.select(torch.tensor(places, dtype=torch.int64, device=device))
+            step = make_stack_step(runs[0], nets[0], stack, execution=execution)
         for place, (member, mean) in enumerate(alive):
             test_auroc = _test_auroc(member, stack, place, epoch=number)
             lr = member.rates[number - 1]
@@ -106,7 +119,8 @@ def fit_stacked(
             break
     for place, member in enumerate(members):
         stack.unstack(place, member.net)
-        outcomes[member.place] = Fit(member.net, epochs[member.place], seconds[member.place])
+        found = Fit(member.net, epochs[member.place], seconds[member.place], execution)
+        outcomes[member.place] = found
     return outcomes
 
 
@@ -133,60 +147,15 @@ def _net(run: Run, device: torch.device, weights: Path | None) -> nn.Module:
     return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _refuse_drawing(run: Run, net: nn.Module) -> None:
-    names = [type(module).__name__ for module in net.modules()]
-    drawing = [name for name in names if "Drop" in name or name == "StochasticDepth"]
-    if drawing:
-        raise ValueError(
-            f"net.name {run.net.name!r} has {drawing[0]}, which draws random numbers for each run "
-            "of its own; train such runs singly"
-        )
-
-
-def _rates(run: Run, net: nn.Module) -> list[float]:
-    """The learning rate of each epoch, from the schedule that a single run has."""
-    optimizer = make_optimizer(run, net)
-    schedule = make_schedule(run, optimizer)
-    rates = []
-    for _ in range(run.training.epochs):
-        rates.append(float(schedule.get_last_lr()[0]))
-        optimizer.step()  # moves nothing: there are no gradients
-        schedule.step()
-    return rates
-
-
-def _loss(run: Run, net: nn.Module, device: torch.device) -> _Loss:
-    """The losses [R] of stacked parameters, buffers (updated in place) and batches."""
-    upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
-
-    def one(
-        parameters: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        inputs: Tensor,
-        labels: Tensor,
-        maps: Tensor | None,
-    ) -> Tensor:
-        outputs = functional_call(net, (parameters, buffers), (inputs,))
-        batch = Batch(inputs, labels, maps)
-        return objectives.loss(run, outputs, batch=batch, upsampling=upsampling)
-
-    def every(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
-        dims = (0, 0, 0, 0, None if batch.maps is None else 0)
-        call = vmap(one, in_dims=dims)
-        return call(parameters, buffers, batch.inputs, batch.labels, batch.maps)
-
-    return every
-
-
 def _train_epoch(
-    members: Sequence[_Member], stack: Stack, loss: _Loss, *, epoch: int, device: torch.device
+    members: Sequence[_Member], step: StackStep, *, epoch: int, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
     """One epoch of all; per run the loss and the size of each batch, float64 on the host."""
     for member in members:
         member.net.train()
     num_steps = max(member.steps_per_epoch for member in members)
     kind = members[0].run.training.optimizer
-    dtype = next(iter(stack.learnt.values())).dtype
+    dtype = next(members[0].net.parameters()).dtype
     factors = torch.stack(
         [
             coefficients(
@@ -203,11 +172,11 @@ def _train_epoch(
     served = [batches(member.run, member.task, epoch=epoch) for member in members]
     losses = torch.zeros((num_steps, len(members)), dtype=dtype, device=device)
     sizes = torch.zeros((num_steps, len(members)), dtype=torch.float64)
-    for step in range(num_steps):
+    for number in range(num_steps):
         given = [next(one, None) for one in served]
         for place, batch in enumerate(given):
-            sizes[step, place] = 0 if batch is None else len(batch.inputs)
-        losses[step] = _train_step(given, stack, loss, kind=kind, factors=factors[step])
+            sizes[number, place] = 0 if batch is None else len(batch.inputs)
+        losses[number] = step(given, factors[number])
     values = losses.double().cpu()
     found = []
     for place, member in enumerate(members):
@@ -215,59 +184,6 @@ def _train_epoch(
         member.steps += taken
         found.append((values[:taken, place], sizes[:taken, place]))
     return found
-
-
-def _train_step(
-    given: Sequence[Batch | None],
-    stack: Stack,
-    loss: _Loss,
-    *,
-    kind: OptimizerName,
-    factors: Tensor,
-) -> Tensor:
-    """One step of every run that has a batch; losses [R], 0 where there was none.
-
-    Batches of one size make one call: at the end of an epoch some runs have a shorter batch, or
-    none left.
-    """
-    groups: dict[int, list[int]] = {}
-    for place, batch in enumerate(given):
-        if batch is not None:
-            groups.setdefault(len(batch.inputs), []).append(place)
-    losses = factors.new_zeros(len(given))
-    for places in groups.values():
-        whole = len(places) == len(given)
-        chosen = torch.tensor(places).to(factors.device, non_blocking=True)
-        part = stack if whole else stack.select(chosen)
-        values = loss({**part.learnt, **part.frozen}, part.buffers, _joined(given, places))
-        gradients = torch.autograd.grad(values.sum(), list(part.learnt.values()), allow_unused=True)
-        with torch.no_grad():
-            update(kind, part.learnt, gradients, part.moments, factors[chosen])
-            losses.index_copy_(0, chosen, values.detach())
-            if not whole:
-                put_back(stack, part, chosen)
-    return losses
-
-
-def _joined(given: Sequence[Batch | None], places: Sequence[int]) -> Batch:
-    chosen = [batch for place in places if (batch := given[place]) is not None]
-    maps = [batch.maps for batch in chosen if batch.maps is not None]
-    return Batch(
-        torch.stack([batch.inputs for batch in chosen]),
-        torch.stack([batch.labels for batch in chosen]),
-        torch.stack(maps) if maps else None,
-    )
-
-
-def _not_finite(run: Run, values: Tensor, *, epoch: int) -> FloatingPointError | None:
-    """The error that `fcdd.training.train_epoch` raises of these losses, in the same words."""
-    if bool(values.isfinite().all()):
-        return None
-    step = int((~values.isfinite()).nonzero()[0]) + 1
-    return FloatingPointError(
-        f"the loss is {values[step - 1].item()} in epoch {epoch}, step {step}; "
-        f"lower training.lr ({run.training.lr:g}) or change data.preprocessing"
-    )
 
 
 def _test_auroc(member: _Member, stack: Stack, place: int, *, epoch: int) -> float | None:

@@ -49,7 +49,7 @@ def stack_nets(nets: Sequence[nn.Module]) -> Stack:
     buffers = [dict(net.named_buffers()) for net in nets]
     learnt, frozen = {}, {}
     for name, parameter in named[0].items():
-        stacked = torch.stack([one[name].detach() for one in named])
+        stacked = _stacked([one[name].detach() for one in named])
         if parameter.requires_grad:
             learnt[name] = stacked.requires_grad_()
         else:
@@ -60,6 +60,15 @@ def stack_nets(nets: Sequence[nn.Module]) -> Stack:
         {name: torch.stack([one[name] for one in buffers]) for name in buffers[0]},
         {name: (torch.zeros_like(t), torch.zeros_like(t)) for name, t in learnt.items()},
     )
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """[R, ...]; kernels of convolutions lie as one grouped convolution of channels-last images
+    reads them."""
+    if tensors[0].dim() != 4:
+        return torch.stack(list(tensors))
+    joined = torch.cat(list(tensors)).contiguous(memory_format=torch.channels_last)
+    return joined.unflatten(0, (len(tensors), -1))
 
 
 def put_back(stack: Stack, part: Stack, places: Tensor) -> None:

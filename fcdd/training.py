@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import assert_never
 
 import torch
-from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR
 
 from fcdd import objectives
@@ -17,10 +17,13 @@ from fcdd.config import Run
 from fcdd.data.batches import batches
 from fcdd.data.task import Task
 from fcdd.evaluation import image_scores
+from fcdd.execution import EAGER, Execution
 from fcdd.heatmaps import Spread
 from fcdd.metrics import auroc
 from fcdd.nets.build import build
 from fcdd.nets.drawing import seeded_layers
+from fcdd.steps import Step, execution_for, make_step, set_rate
+from fcdd.steps import make_optimizer as make_optimizer
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained net, its epochs, and the seconds spent training (without test curves)."""
+    """A trained net, its epochs, the seconds spent training (without test curves), and how its
+    steps were executed."""
 
     net: nn.Module
     epochs: list[Epoch] = field(default_factory=list)
     train_seconds: float = 0.0
+    execution: Execution = EAGER
 
 
 def fit(
@@ -50,18 +55,22 @@ def fit(
     weights: Path | None = None,
     report: Callable[[Epoch], None] = lambda epoch: None,
     checkpoints: Checkpoints | None = None,
+    execution: Execution = EAGER,
 ) -> Fit:
     """Trains the run's net for its epochs, calling `report` after each.
 
     With `checkpoints` it goes on from the checkpoint that is there, if it fits, reporting the
     epochs in it once more, and replaces it from time to time. The caller sets the number of threads
-    (`run.threads`). Raises FloatingPointError naming epoch and step when the loss is not finite.
+    (`run.threads`). Steps are executed as `execution` says, or as much of it as works here. Raises
+    FloatingPointError naming epoch and step when the loss is not finite.
     """
+    execution = execution_for(run, execution, device=device)
     # channels-last: 1.1 to 1.5 times the images/s of the default on CPUs (docs/performance.md)
     net = build(run, weights=weights).to(device)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimizer = make_optimizer(run, net)
-    schedule = make_schedule(run, optimizer)
+    optimizer = make_optimizer(run, net, graphs=execution.graphs)
+    clock = _clock(run) if execution.graphs else optimizer
+    schedule = make_schedule(run, clock)
     upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
     state = State(net, optimizer, schedule)
     earlier = restore_checkpoint(checkpoints, state) if checkpoints else None
@@ -69,24 +78,34 @@ def fit(
     train_seconds = earlier.train_seconds if earlier else 0.0
     for epoch in epochs:
         report(epoch)
+    step = make_step(run, net, optimizer, upsampling=upsampling, execution=execution)
     saved = time.monotonic()
     for number in range(len(epochs) + 1, run.training.epochs + 1):
         started = time.perf_counter()
-        lr = schedule.get_last_lr()[0]
+        lr = float(schedule.get_last_lr()[0])
+        if execution.graphs:
+            set_rate(optimizer, lr)
+            set_rate(clock, lr)
+            clock.step()  # moves nothing: there is no gradient
         with seeded_layers(run, epoch=number, device=device):
             train_loss = train_epoch(
-                run, task, net=net, optimizer=optimizer, epoch=number, upsampling=upsampling
+                run, task, net=net, optimizer=optimizer, epoch=number, step=step
             )
         schedule.step()
         train_seconds += time.perf_counter() - started
         test_auroc = _test_auroc(run, task, net=net, epoch=number)
-        epochs.append(Epoch(number, train_loss, float(lr), test_auroc))
+        epochs.append(Epoch(number, train_loss, lr, test_auroc))
         if checkpoints and time.monotonic() - saved >= checkpoints.every_seconds:
             progress = Progress([asdict(epoch) for epoch in epochs], train_seconds)
             save_checkpoint(checkpoints, state, progress=progress)
             saved = time.monotonic()
         report(epochs[-1])
-    return Fit(net, epochs, train_seconds)
+    return Fit(net, epochs, train_seconds, execution)
+
+
+def _clock(run: Run) -> Optimizer:
+    """What carries the schedule of an optimiser whose rate is a tensor of float32."""
+    return SGD([nn.Parameter(torch.zeros(1))], lr=run.training.lr)
 
 
 def _test_auroc(run: Run, task: Task, *, net: nn.Module, epoch: int) -> float | None:
@@ -104,48 +123,46 @@ def train_epoch(
     optimizer: Optimizer,
     epoch: int,
     upsampling: Spread | None = None,
+    step: Step | None = None,
 ) -> float:
     """One epoch; returns the mean loss per image. Waits for the device once, at the end.
 
-    `upsampling` is the run's spread of anomaly maps, which the pixel-level loss needs.
+    `upsampling` is the run's spread of anomaly maps, which the pixel-level loss needs; without a
+    `step` the plain one of these is taken.
     """
     net.train()
+    step = step or make_step(run, net, optimizer, upsampling=upsampling)
     losses, sizes = [], []
     for batch in batches(run, task, epoch=epoch):
-        outputs = net(batch.inputs.contiguous(memory_format=torch.channels_last))
-        loss = objectives.loss(run, outputs, batch=batch, upsampling=upsampling)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
+        losses.append(step(batch))
         sizes.append(len(batch.inputs))
     values = torch.stack(losses).double().cpu()
     if not bool(values.isfinite().all()):
-        step = int((~values.isfinite()).nonzero()[0]) + 1
-        raise FloatingPointError(
-            f"the loss is {values[step - 1].item()} in epoch {epoch}, step {step}; "
-            f"lower training.lr ({run.training.lr:g}) or change data.preprocessing"
-        )
+        raise not_finite(run, values, epoch=epoch)
     weights = torch.tensor(sizes, dtype=torch.float64)
     return float((values * weights).sum() / weights.sum())
 
 
-def make_optimizer(run: Run, net: nn.Module) -> Optimizer:
-    """SGD with Nesterov momentum 0.9, or Adam with L2 weight decay, on all parameters.
+def not_finite(run: Run, losses: Tensor, *, epoch: int) -> FloatingPointError:
+    """The error of an epoch with these `losses` of its steps, on the host, of which one is not
+    finite."""
+    step = int((~losses.isfinite()).nonzero()[0]) + 1
+    return FloatingPointError(
+        f"the loss is {losses[step - 1].item()} in epoch {epoch}, step {step}; "
+        f"lower training.lr ({run.training.lr:g}) or change data.preprocessing"
+    )
 
-    Frozen ones are among them, as published: without a gradient neither optimiser moves them, and
-    weight decay does not either.
-    """
-    lr, weight_decay = run.training.lr, run.training.weight_decay
-    match run.training.optimizer:
-        case "sgd":  # Liznerski et al. 2021, App. D
-            return SGD(
-                net.parameters(), lr=lr, weight_decay=weight_decay, momentum=0.9, nesterov=True
-            )
-        case "adam":
-            return Adam(net.parameters(), lr=lr, weight_decay=weight_decay)
-        case unknown:
-            assert_never(unknown)
+
+def learning_rates(run: Run) -> list[float]:
+    """The learning rate of each epoch."""
+    clock = _clock(run)
+    schedule = make_schedule(run, clock)
+    rates = []
+    for _ in range(run.training.epochs):
+        rates.append(float(schedule.get_last_lr()[0]))
+        clock.step()  # moves nothing: there is no gradient
+        schedule.step()
+    return rates
 
 
 def make_schedule(run: Run, optimizer: Optimizer) -> LRScheduler:

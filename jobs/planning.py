@@ -15,17 +15,18 @@ from jobs.durations import brief, seconds
 from jobs.select import apply, load_spec
 from pipeline import forecast, results
 from pipeline.benchmark import Benchmark, Resources
+from pipeline.places import Place
 from pipeline.sizes import Size, published_size
 
 
 def tell_plan(
     spec: str,
     *,
-    out: Path | None,
+    out: Place | None,
     settings: list[str],
     only: list[str],
     data_root: Path | None,
-    rows: list[Path] | None,
+    rows: list[Place] | None,
     device: str,
     cores: int | None,
     budget: str | None,
@@ -75,7 +76,7 @@ class _Plans:
         return forecast.need(runs, self.sizes, self.rates, machine=self.machine, masked=masked)
 
 
-def _earlier(benchmark: Benchmark, folder: Path) -> tuple[list[Run], list[Run]]:
+def _earlier(benchmark: Benchmark, folder: Place) -> tuple[list[Run], list[Run]]:
     """Runs with a row in `folder`, and those that failed there."""
     if not (folder / "rows").is_dir():
         return [], []
@@ -98,7 +99,9 @@ def _machine(resources: Resources, *, device: str, cores: int | None) -> forecas
         case "cuda":
             import torch
 
-            return forecast.Machine(have, torch.cuda.device_count() * resources.runs_per_gpu)
+            # A row of a stack counts its share of the time, as if it had had the GPU to itself.
+            each = 1 if resources.runs_per_gpu == "auto" else resources.runs_per_gpu
+            return forecast.Machine(have, torch.cuda.device_count() * each)
         case "mps":
             return forecast.Machine(have, 1)
         case _:
@@ -133,7 +136,7 @@ def _counted(run: Run, root: Path | None, loaded: dict) -> Size:
 
 
 def _rates(
-    runs: Sequence[Run], folders: Sequence[Path], *, device: str, console: Console
+    runs: Sequence[Run], folders: Sequence[Place], *, device: str, console: Console
 ) -> dict[forecast.Work, forecast.Rate]:
     known = forecast.rates_of_rows(folders, device=device)
     first = {forecast.work_of(run): run for run in reversed(runs)}

@@ -3,19 +3,29 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Literal
 
 from fcdd.config import Run, change
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one run takes of a machine, beside its `threads`: 1 / runs_per_gpu of a GPU."""
+    """How runs share a machine, beside their `threads`; none of it decides a result.
 
-    runs_per_gpu: int = 1
+    `runs_per_gpu` runs train on one GPU at once: as one stack (`fcdd.stacked`) where they can, else
+    side by side; "auto" takes for each kind of run the number that a probe finds fastest. Means
+    nothing on a CPU. Raises ValueError for a number below 1.
+    """
+
+    runs_per_gpu: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.runs_per_gpu < 1:
-            raise ValueError(f"runs_per_gpu {self.runs_per_gpu} must be at least 1")
+        given = self.runs_per_gpu
+        if given != "auto" and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
+            raise ValueError(
+                f"runs_per_gpu {given!r} is neither 'auto' nor a whole number of at least 1; "
+                "1 trains one run after the other"
+            )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ _WORK = (
     *("data.name", "data.size", "data.preprocessing", "data.layout", "net.name", "net.bias"),
     *("net.frozen_batch_norm", "net.trunk", "net.trunk_layer", "objective.name", "objective.maps"),
     *("supervision.mode", "supervision.noise", "outliers.source", "training.batch_size"),
-    *("training.optimizer", "evaluation.pixels", "threads"),
+    *("training.optimizer", "training.precision", "evaluation.pixels", "threads"),
 )
 RUN_SECONDS = 0.05  # rows, scores, MLflow and Ray of a run (docs/performance.md)
 START_SECONDS = 15.0  # Ray, and torch in the first workers

@@ -74,6 +74,7 @@ SCHEMA = pa.schema(
         _column("training.lr_factor", pa.float64()),
         _column("training.lr_milestones", pa.list_(pa.int64())),
         _column("training.passes", pa.int64(), default=1),
+        _column("training.precision", pa.string(), default="float32"),
         _column("heatmaps.gauss_std", pa.float64(), null=True),
         _column("heatmaps.upsampling", pa.string()),
         _column("heatmaps.blur", pa.string(), default="none"),
@@ -127,6 +128,10 @@ SCHEMA = pa.schema(
         _column("train_images_per_second", pa.float64(), measured=True),
         _column("peak_memory_bytes", pa.int64(), measured=True),
         _column("peak_gpu_bytes", pa.int64(), measured=True, null=True),
+        # How many runs were trained together, what a probe said of that, how steps were executed.
+        _column("stack", pa.int64(), measured=True, default=1),
+        _column("stack_probe", pa.string(), measured=True, null=True, default=None),
+        _column("execution", pa.string(), measured=True, default="eager"),
     ]
 )
 MEASURED = frozenset(f.name for f in SCHEMA if f.metadata and b"measured" in f.metadata)

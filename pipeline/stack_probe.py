@@ -3,10 +3,12 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fcdd.config import Run, change
+from fcdd.execution import EAGER, Execution
 from fcdd.stacked import fit_stacked
 from fcdd.training import Epoch, fit
 from pipeline.probe import peak_bytes, random_task, restart_peak
@@ -32,6 +34,42 @@ class StackChoice:
     measured: tuple[Stacking, ...]
     reason: str
 
+    def __str__(self) -> str:
+        """All of it in one line, for a row and its reader."""
+        figures = [
+            f"{one.runs}: {one.images_per_second:,.0f} images/s, {one.peak_bytes / 1e9:.1f} GB"
+            for one in self.measured
+        ]
+        return f"{self.runs} together ({'; '.join(figures)}): {self.reason}"
+
+
+def fitting_stack(
+    run: Run,
+    *,
+    runs: int,
+    device: torch.device,
+    num_batches: int = 8,
+    weights: Path | None = None,
+    execution: Execution = EAGER,
+) -> StackChoice:
+    """`runs`, or as many as fit into memory: half of them, a quarter, and so on, each trained on
+    random images. Raises ValueError when not even one run fits."""
+    reason, wanted = f"{runs} were asked for", runs
+    while runs:
+        one = _fits(
+            run,
+            runs,
+            device=device,
+            num_batches=num_batches,
+            weights=weights,
+            execution=execution,
+        )
+        if one is not None and (runs == 1 or not _short(one.peak_bytes, device)):
+            return StackChoice(runs, (one,), reason)
+        runs //= 2
+        reason = f"{wanted} were asked for, which do not fit into the memory of {_name(device)}"
+    raise ValueError(_too_large(run, device))
+
 
 def choose_stack(
     run: Run,
@@ -40,6 +78,7 @@ def choose_stack(
     most: int = 64,
     num_batches: int = 8,
     weights: Path | None = None,
+    execution: Execution = EAGER,
 ) -> StackChoice:
     """Trains stacks of 1, 2, 4, ... at most `most` runs like `run` on random images, `num_batches`
     per epoch, until twice as many are no faster together or memory is short.
@@ -49,9 +88,15 @@ def choose_stack(
     measured: list[Stacking] = []
     runs, reason = 1, f"{most} runs are the most that were asked for"
     while runs <= most:
-        try:
-            one = _measured(run, runs, device=device, num_batches=num_batches, weights=weights)
-        except torch.OutOfMemoryError:
+        one = _fits(
+            run,
+            runs,
+            device=device,
+            num_batches=num_batches,
+            weights=weights,
+            execution=execution,
+        )
+        if one is None:
             reason = f"{runs} runs do not fit into the memory of {_name(device)}"
             break
         if measured and one.images_per_second < _WORTH * measured[-1].images_per_second:
@@ -62,22 +107,47 @@ def choose_stack(
             measured.append(one)
             break
         measured.append(one)
-        if one.peak_bytes * 2 > _MEMORY_SHARE * _memory_bytes(device):
+        if _short(one.peak_bytes * 2, device):
             reason = f"{2 * runs} runs would not fit into the memory of {_name(device)}"
             break
         runs *= 2
     if not measured:
-        raise ValueError(
-            f"not even one run of net.name {run.net.name!r} with training.batch_size "
-            f"{run.training.batch_size} fits into the memory of {_name(device)}; lower "
-            "training.batch_size or use --device cpu"
-        )
+        raise ValueError(_too_large(run, device))
     best = max(measured, key=lambda one: one.images_per_second)
     return StackChoice(best.runs, tuple(measured), reason)
 
 
+def _too_large(run: Run, device: torch.device) -> str:
+    return (
+        f"not even one run of net.name {run.net.name!r} with training.batch_size "
+        f"{run.training.batch_size} fits into the memory of {_name(device)}; lower "
+        "training.batch_size or use --device cpu"
+    )
+
+
+def _short(needed_bytes: int, device: torch.device) -> bool:
+    return needed_bytes > _MEMORY_SHARE * _memory_bytes(device)
+
+
+def _fits(run: Run, runs: int, *, device: torch.device, **how: Any) -> Stacking | None:
+    """The measurement; None where memory does not suffice."""
+    try:
+        return _measured(run, runs, device=device, **how)
+    except torch.OutOfMemoryError:
+        return None
+    finally:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
 def _measured(
-    run: Run, runs: int, *, device: torch.device, num_batches: int, weights: Path | None
+    run: Run,
+    runs: int,
+    *,
+    device: torch.device,
+    num_batches: int,
+    weights: Path | None,
+    execution: Execution,
 ) -> Stacking:
     restart_peak(device)
     count = run.training.batch_size * num_batches
@@ -100,10 +170,17 @@ def _measured(
         times.append(time.perf_counter())
 
     if runs == 1:
-        fit(same[0], tasks[0], device=device, weights=weights, report=tell)
+        fit(same[0], tasks[0], device=device, weights=weights, report=tell, execution=execution)
     else:
         quiet = [lambda epoch: None] * (runs - 1)
-        outcomes = fit_stacked(same, tasks, device=device, reports=[tell, *quiet], weights=weights)
+        outcomes = fit_stacked(
+            same,
+            tasks,
+            device=device,
+            reports=[tell, *quiet],
+            weights=weights,
+            execution=execution,
+        )
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from fcdd.config import Run
 from fcdd.data.randomness import generator
@@ -20,3 +21,9 @@ def seeded_layers(run: Run, *, epoch: int, device: torch.device) -> Iterator[Non
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator(run.seed, f"layers of epoch {epoch}").initial_seed())
         yield
+
+
+def drawing_layers(net: nn.Module) -> list[str]:
+    """The types of the layers of `net` that draw random numbers while they train."""
+    names = [type(module).__name__ for module in net.modules()]
+    return [name for name in names if "Drop" in name or name == "StochasticDepth"]

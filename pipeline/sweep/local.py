@@ -10,31 +10,22 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from typing import Any
 
+import ray
 from ray import tune
 
-from fcdd.config import Run
 from fcdd.data.task import Images, Pool
 from pipeline.benchmark import Resources
 from pipeline.sweep.cluster import head_watched, whole_node
 from pipeline.sweep.events import Event, Failed, Finished
 from pipeline.sweep.nodes import Checked, newcomers_checked
+from pipeline.sweep.planned import Planned as Planned
 from pipeline.sweep.reporter import Reporter
+from pipeline.sweep.stacks import StackReporter
+from pipeline.sweep.widths import probe_of, stacks_of
 from pipeline.sweep.worker import Surroundings as Surroundings
 from pipeline.sweep.worker import execute_config
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run of a sweep: its key, its Run, and the names under which its data were loaded.
-    `stack_probe`: what a probe said of training several such runs together."""
-
-    key: str
-    run: Run
-    images: str
-    pool: str | None
-    stack_probe: str | None = None
 
 
 def sweep(
@@ -46,6 +37,7 @@ def sweep(
     resources: Resources,
     max_failures: int = 2,
     checked: Checked | None = None,
+    stacked: bool | None = None,
 ) -> Generator[Event, None, None]:
     """Executes the runs on the Ray that is joined (`pipeline.sweep.cluster`) and yields events;
     each run ends in one Finished or Failed.
@@ -55,6 +47,9 @@ def sweep(
     the node ran out is tried once more when all others are done, with a node of its own. When Ray
     is left, its workers end; rows written by then stay. Raises HeadLost if the cluster's head is
     gone, and ValueError if a node joins that does not fit, as those `checked` do.
+
+    On GPUs runs that can be are trained as stacks (`pipeline.sweep.stacks`), as many together as
+    `resources` say; `stacked` says so for any device, or forbids it.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are our events
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
@@ -65,6 +60,16 @@ def sweep(
     def work() -> None:
         try:
             rest = planned
+            if stacked or (stacked is None and surroundings.device == "cuda"):
+                rest = _fit_stacks(
+                    planned,
+                    pools,
+                    trainable,
+                    events=events,
+                    surroundings=surroundings,
+                    resources=resources,
+                    max_failures=max_failures,
+                )
             for alone in (False, True):
                 reporter = Reporter(
                     events,
@@ -73,8 +78,10 @@ def sweep(
                     alone=alone,
                 )
                 slot = whole_node(surroundings.device) if alone else _share(resources, surroundings)
+                if not rest:
+                    break
                 _fit(
-                    rest,
+                    [_config(one) for one in rest],
                     trainable,
                     slot=slot,
                     reporter=reporter,
@@ -82,8 +89,6 @@ def sweep(
                     one_at_a_time=surroundings.device == "mps",
                 )
                 rest = [one for one in rest if one.key in reporter.aside]
-                if not rest:
-                    break
             events.put(None)
         except BaseException as error:
             events.put(error)
@@ -105,31 +110,77 @@ def sweep(
 
 def _share(resources: Resources, surroundings: Surroundings) -> dict[str, float]:
     """What a run takes of a node, beside its threads."""
-    return {"GPU": 1 / resources.runs_per_gpu} if surroundings.device == "cuda" else {}
+    if surroundings.device != "cuda":
+        return {}
+    return {"GPU": 1.0 if resources.runs_per_gpu == "auto" else 1 / resources.runs_per_gpu}
+
+
+def _fit_stacks(
+    planned: list[Planned],
+    pools: Mapping[str, Pool],
+    trainable: Callable[..., None],
+    *,
+    events: "queue.Queue[Event | BaseException | None]",
+    surroundings: Surroundings,
+    resources: Resources,
+    max_failures: int,
+) -> list[Planned]:
+    """Trains those runs as stacks that can be, a GPU for each, and returns the others, and those
+    that a stack left open."""
+    on_gpu = surroundings.device == "cuda"
+    stacks = stacks_of(
+        planned,
+        pools,
+        probe=probe_of(surroundings, resources),
+        num_gpus=int(ray.cluster_resources().get("GPU", 1)) if on_gpu else 1,
+    )
+    reporter = StackReporter(events, surroundings.out)
+    configs = [
+        {
+            "key": stack[0].key,
+            "runs": [_config(one) for one in stack],
+            "threads": stack[0].run.threads,
+            "stack_probe": stack[0].stack_probe,
+        }
+        for stack in stacks
+        if len(stack) > 1
+    ]
+    if configs:
+        _fit(
+            configs,
+            trainable,
+            slot={"GPU": 1.0} if on_gpu else {},
+            reporter=reporter,
+            max_failures=max_failures,
+            one_at_a_time=False,
+        )
+    alone = {stack[0].key for stack in stacks if len(stack) == 1} | reporter.aside
+    return [one for stack in stacks for one in stack if one.key in alone]
+
+
+def _config(one: Planned) -> dict[str, Any]:
+    """A run as its worker gets it."""
+    return {
+        "key": one.key,
+        "run": one.run.model_dump_json(),
+        "images": one.images,
+        "pool": one.pool,
+        "threads": one.run.threads,
+        "stack_probe": one.stack_probe,
+    }
 
 
 def _fit(
-    planned: list[Planned],
+    configs: list[dict[str, Any]],
     trainable: Callable[..., None],
     *,
     slot: Mapping[str, float],
-    reporter: Reporter,
+    reporter: tune.Callback,
     max_failures: int,
     one_at_a_time: bool,
 ) -> None:
-    """Executes the runs, each with the resources of `slot` and the CPUs of its threads if `slot`
-    names no CPUs, and returns when each is finished, failed or put aside."""
-    configs = [
-        {
-            "key": one.key,
-            "run": one.run.model_dump_json(),
-            "images": one.images,
-            "pool": one.pool,
-            "threads": one.run.threads,
-            "stack_probe": one.stack_probe,
-        }
-        for one in planned
-    ]
+    """Executes the runs or stacks, each with the resources of `slot` and the CPUs of its threads if
+    `slot` names no CPUs, and returns when each is finished, failed or put aside."""
     trainable = tune.with_resources(
         trainable,
         lambda config: tune.PlacementGroupFactory([{"CPU": config["trial"]["threads"], **slot}]),
