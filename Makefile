@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT := results/quickstart
+CHAOS := --times 10
 
-.PHONY: install quickstart test services lint speed clean
+.PHONY: install quickstart test services chaos lint speed scale clean
 
 install: .venv/.installed
 
@@ -29,6 +30,10 @@ test: install
 services: install
 	$(BIN)/python -m pytest -m services
 
+# The chaos test's long form; options: tests/chaos/chaos.py
+chaos: install
+	$(BIN)/python tests/chaos/chaos.py --folder $$(mktemp -d) $(CHAOS)
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +42,10 @@ lint: install
 
 speed: install
 	$(BIN)/python tests/speed/speed.py $(SPEED)
+
+# 10,000 runs that do not train; options: tests/speed/scale.py
+scale: install
+	$(BIN)/python tests/speed/scale.py $(SCALE)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -1,5 +1,6 @@
 """`python -m jobs` and the console script `fcdd`."""
 
+import errno
 import os
 import sys
 
@@ -16,6 +17,16 @@ def main() -> None:
         if os.environ.get("FCDD_DEBUG"):
             raise
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("FCDD_DEBUG"):
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        print(
+            f"error: the disk is full ({error.strerror}{where}); free space there, then the same "
+            "command goes on",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 _SILENT = (
     "(nothing: so it is when the kernel, Ray's memory monitor or a lost node ended the worker)"
 )
+_OUT_OF_MEMORY = ("node running low on memory", "RAY_memory_usage_threshold")  # Ray's words, 2.60
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Account:
     @property
     def out_of_memory(self) -> bool:
         """Whether Ray's memory monitor ended the worker. What the kernel ends leaves no word."""
-        return "memory usage threshold" in self.text
+        return any(words in self.text for words in _OUT_OF_MEMORY)
 
     @property
     def not_written(self) -> bool:

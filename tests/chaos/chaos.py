@@ -67,6 +67,8 @@ def main() -> int:
             world.end()
         wrong += bool(told)
         print(f"seed {seed}: {time.monotonic() - started:.0f} s; " + ("; ".join(told) or "sound"))
+        if told:
+            print(f"its logs and results: {folder}", flush=True)
     print(f"{options.times - wrong} of {options.times} rounds sound")
     return 1 if wrong else 0
 

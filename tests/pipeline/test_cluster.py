@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from aftermath import differences
 
-from fcdd.config import parse
-from fcdd.data.load import load
-from fcdd.data.outliers import load_pool
 from jobs.submitting import without_submission
 from pipeline import results, running
-from pipeline.sweep.cluster import _faults, _look
-from pipeline.trial import Trial, execute
+from pipeline.sweep.nodes import Required, _faults, _look
 
 pytestmark = pytest.mark.services
 
@@ -189,7 +185,7 @@ def test_two_nodes_share_the_runs_and_a_lost_node_costs_nothing(head: Head, tmp_
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env=head.environment,
+        env=head.environment | {"FCDD_COMMIT": COMMIT},
     ) as sweep:
         deadline = time.monotonic() + 150
         while True:
@@ -210,19 +206,31 @@ def test_two_nodes_share_the_runs_and_a_lost_node_costs_nothing(head: Head, tmp_
     assert sweep.returncode == 0, output
     assert "two: 3 of 3 rows" in output
     assert f"run {lost[0]}: goes on from its checkpoint after epoch" in output
-    results.prepare(tmp_path / "here")
-    run = parse(results.read_plan(out)[lost[0]]["run"])
-    pool = load_pool("photographs", (1, 28, 28), root=None, pool=None)
-    undisturbed = execute(
-        Trial(lost[0], run, load(run.data, None), pool),
-        out=tmp_path / "here",
-        device=torch.device("cpu"),
-        commit={"commit": COMMIT, "dirty": False},
+    here = tmp_path / "here"
+    fcdd(head, "run", str(spec), "--out", str(here), "--no-tracking", "--device", "cpu")
+    assert [*differences(out, here)] == []
+    for folder in (out, here):
+        fcdd(head, "report", str(folder), "--out", str(tmp_path / "report" / folder.name))
+    assert contents(tmp_path / "report" / "out") == contents(tmp_path / "report" / "here")
+
+
+def fcdd(head: Head, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=ROOT,
+        env=head.environment | {"FCDD_COMMIT": COMMIT},
     )
-    row = results.read_row(out, lost[0])
-    assert [n for n in row if n not in results.MEASURED and row[n] != undisturbed[n]] == []
-    scores = [folder / "scores" / f"{lost[0]}.parquet" for folder in (out, tmp_path / "here")]
-    assert scores[0].read_bytes() == scores[1].read_bytes()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a report, each by its path: its tables are among them."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert {Path(name).suffix for name in found} >= {".tex", ".csv", ".md", ".html"}
+    return found
 
 
 def start_node(head: Head, log: Path) -> list[int]:
@@ -306,6 +314,7 @@ def test_what_a_node_lacks_is_named(
     here, there = (_look()(("fcdd", "torch"), []) for _ in range(2))
     there["seen"] = {"/o/.probe": True, "/w.pt": True}
     change(there)
-    found = list(_faults(here, there, out="/o/.probe"))
+    required = Required(here["code"], tuple(here["versions"].items()))
+    found = list(_faults(required, there, out="/o/.probe"))
     assert len(found) == len(faults)
     assert all(one.startswith(told) for one, told in zip(found, faults, strict=True))
