@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import environment
+from pipeline.places import Place
 
 _DROPPED = ("--address", "--detach", "--insecure")  # what is about the submission alone
 
 
 def run_there(
-    address: str, arguments: Sequence[str], *, out: Path | None, detach: bool, commit: str | None
+    address: str, arguments: Sequence[str], *, out: Place | None, detach: bool, commit: str | None
 ) -> int:
     """Submits `fcdd` with `arguments`, follows its output unless `detach`, and returns the job's
     exit code.
@@ -20,10 +21,11 @@ def run_there(
     """
     from pipeline.sweep import submitted
 
-    if out is None or not out.is_absolute():
+    if out is None or (isinstance(out, Path) and not out.is_absolute()):
         raise ValueError(
             f"--out {str(out) if out else '(none)'!r} would lie in the job's own folder, which "
-            "goes with it; give the absolute path of a folder that all nodes of the cluster see"
+            "goes with it; give the absolute path of a folder that all nodes of the cluster see, "
+            "or an object store, s3://BUCKET/FOLDER"
         )
     named = commit or _named(environment.commit())
     job = submitted.submit(

@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import typer
 from rich.console import Console, Group
@@ -11,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.durations import brief, seconds
+from pipeline.places import Place
 from pipeline.status import STATES, One, Status
 from pipeline.status import status as look
 
 _SHOWN = 20  # of the running, and of the failed ones
 
 
-def tell_status(folder: Path, *, watch: bool, every: str) -> None:
+def tell_status(folder: Place, *, watch: bool, every: str) -> None:
     """Prints the state of the runs in `folder`, once or until all are done."""
     console, pause = Console(), seconds(every, option="--every")
     if not watch:
@@ -29,7 +29,7 @@ def tell_status(folder: Path, *, watch: bool, every: str) -> None:
         raise typer.Exit(130) from None
 
 
-def _watch(folder: Path, console: Console, *, pause: float) -> None:
+def _watch(folder: Place, console: Console, *, pause: float) -> None:
     with Live(console=console, auto_refresh=False) as live:
         while True:
             started = time.monotonic()
@@ -43,7 +43,7 @@ def _watch(folder: Path, console: Console, *, pause: float) -> None:
             time.sleep(max(pause, 4 * (time.monotonic() - started)))  # a big folder is slow to read
 
 
-def _print(found: Status, folder: Path, console: Console) -> None:
+def _print(found: Status, folder: Place, console: Console) -> None:
     if console.is_terminal:
         console.print(_drawn(found, folder))
         return
@@ -54,7 +54,7 @@ def _print(found: Status, folder: Path, console: Console) -> None:
         print(line, flush=True)
 
 
-def _drawn(found: Status, folder: Path) -> Group:
+def _drawn(found: Status, folder: Place) -> Group:
     table = Table()
     table.add_column("data set")
     table.add_column("method")
@@ -68,7 +68,7 @@ def _drawn(found: Status, folder: Path) -> Group:
     return Group(*above, table, *below)
 
 
-def _summary(found: Status, folder: Path) -> list[str]:
+def _summary(found: Status, folder: Place) -> list[str]:
     counts = ", ".join(f"{found.count(state)} {state}" for state in STATES[1:])
     lines = [f"{folder}: {found.count('done')} of {found.num_runs} runs done, {counts}"]
     if driver := found.driver:

@@ -1,12 +1,15 @@
 """Files of the output folder: written whole or not at all, read with the reason when they are not
-sound. Imports pyarrow, `pipeline.places` and `pipeline.schema` only.
+sound. Imports numpy, pyarrow, `pipeline.places` and `pipeline.schema` only.
 """
 
+import io
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -43,6 +46,20 @@ def write_text(place: Place, text: str) -> None:
 def write_table(place: Place, table: pa.Table, **options: Any) -> None:
     """Writes `table` as Parquet to `place` whole or not at all."""
     write_whole(place, parquet(table, **options))
+
+
+def write_arrays(place: Place, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes `arrays` as .npz to `place` whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_whole(place, content.getvalue())
+
+
+def read_arrays(place: Place) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file. Raises what numpy raises where it is none."""
+    source = place if isinstance(place, Path) else io.BytesIO(place.read_bytes())
+    with np.load(source, allow_pickle=False) as file:
+        return dict(file)
 
 
 def parquet(table: pa.Table, **options: Any) -> pa.Buffer:

@@ -9,7 +9,6 @@ The two speeds come from earlier rows of the same work, or from `pipeline.probe`
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fcdd.catalog import FIXED_SHAPES
@@ -108,10 +107,10 @@ def done_runs(runs: Sequence[Run], rows: Iterable[Mapping[str, Any]]) -> list[Ru
     return [run for run in runs if tuple(flatten(run).values()) in present]
 
 
-def rates_of_rows(folders: Iterable[Path], *, device: str) -> dict[Work, Rate]:
+def rates_of_rows(folders: Iterable[results.Place], *, device: str) -> dict[Work, Rate]:
     """Per work the medians over the rows in `folders` of runs on `device` ("cpu", "mps", "cuda");
     of peak memory the largest. Raises ValueError as `results.read_table` does."""
-    found: dict[Work, list[tuple[Path, dict[str, Any]]]] = {}
+    found: dict[Work, list[tuple[results.Place, dict[str, Any]]]] = {}
     for folder in folders:
         for row in results.read_table(folder).to_pylist():
             if (row["device"] if row["device"] in ("cpu", "mps") else "cuda") == device:
@@ -119,7 +118,7 @@ def rates_of_rows(folders: Iterable[Path], *, device: str) -> dict[Work, Rate]:
     return {work: _rate(rows) for work, rows in found.items()}
 
 
-def _rate(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> Rate:
+def _rate(found: Sequence[tuple[results.Place, Mapping[str, Any]]]) -> Rate:
     rows = [row for _, row in found]
     machines = {f"{r['cpu']}, {r['device']}" for r in rows}
     folders = ", ".join(sorted({str(folder) for folder, _ in found}))

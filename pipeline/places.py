@@ -176,7 +176,7 @@ def _opened(root: str, query: str, hasty: bool) -> tuple[Any, str]:
     return open_store(root, query, hasty=hasty)
 
 
-def place(text: str | Path) -> Place:
+def place_of(text: str | Path) -> Place:
     """The place that `text` names: a path, file:// or another URI. Asks nothing of a store.
 
     Raises ValueError for a URI that is none or holds credentials, which is not repeated then.
@@ -200,7 +200,7 @@ def reached(text: str | Path) -> Place:
 
     Raises ValueError where it does not: no such bucket, no or wrong credentials, nobody there.
     """
-    found = place(text)
+    found = place_of(text)
     if isinstance(found, Stored):
         _within(_CHECK_SECONDS, lambda: _check(found.in_haste()), found)
     return found
@@ -236,10 +236,10 @@ def _within(seconds: float, ask: Callable[[], None], stored: Stored) -> None:
         raise raised[0]
 
 
-def each(ask: Callable[[T], R], places: Iterable[T]) -> list[R]:
-    """`ask` of every place, in order; side by side where they are in a store."""
+def each(ask: Callable[..., R], places: Iterable[T], *more: Iterable[Any]) -> list[R]:
+    """`ask` of every place (and its share of `more`), in order; in a store side by side."""
     listed = list(places)
     if len(listed) < 2 or not isinstance(listed[0], Stored):
-        return [ask(one) for one in listed]
+        return list(map(ask, listed, *more))
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(ask, listed))
+        return list(threads.map(ask, listed, *more))

@@ -18,7 +18,6 @@ torch, Ray or MLflow. DIR is a path or a place in an object store.
     DIR/driver.json             who runs the folder now (`pipeline.lock`)
 """
 
-import io
 import json
 import secrets
 import shutil
@@ -30,18 +29,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.files import opened, write_whole
+from pipeline.files import opened, read_arrays, write_arrays
 from pipeline.files import read_table as read_file
 from pipeline.files import write_table as write_file
 from pipeline.files import write_text as write_text
 from pipeline.places import Place as Place
-from pipeline.places import Stored, each
-from pipeline.places import place as place
+from pipeline.places import Stored
+from pipeline.places import each as each
+from pipeline.places import place_of as place_of
 from pipeline.planned import planned_keys as planned_keys
 from pipeline.planned import read_plan as read_plan
 from pipeline.planned import write_plan as write_plan
 from pipeline.schema import CURVES, DEFAULTS, PIXELS, SCHEMA, SCHEMA_VERSION, SCORES
 from pipeline.schema import MEASURED as MEASURED
+from pipeline.stores import StoreError as StoreError
 
 COMPACTED = "compacted-"  # how names of files in rows/ begin that hold many rows
 
@@ -99,7 +100,7 @@ def write_audit(
     out: Place, key: str, numbers: Mapping[str, Any], /, **examples: np.ndarray
 ) -> None:
     """Writes audits/<key>.json, the numbers of an audit (fcdd/audit.py), and its examples .npz."""
-    _write_arrays(out / "audits" / f"{key}.npz", examples)
+    write_arrays(out / "audits" / f"{key}.npz", examples)
     text = json.dumps(dict(numbers), indent=1, sort_keys=True, allow_nan=False)
     write_text(out / "audits" / f"{key}.json", text + "\n")
 
@@ -110,15 +111,14 @@ def read_audit(out: Place, key: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def read_audit_examples(out: Place, key: str) -> dict[str, np.ndarray]:
+    """The arrays of audits/<key>.npz."""
+    return read_arrays(out / "audits" / f"{key}.npz")
+
+
 def write_heatmaps(out: Place, key: str, **arrays: np.ndarray) -> None:
     """Writes heatmaps/<key>.npz."""
-    _write_arrays(out / "heatmaps" / f"{key}.npz", arrays)
-
-
-def _write_arrays(path: Place, arrays: Mapping[str, np.ndarray]) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_whole(path, content.getvalue())
+    write_arrays(out / "heatmaps" / f"{key}.npz", arrays)
 
 
 def row_keys(out: Place) -> set[str]:
@@ -293,7 +293,4 @@ def read_pixels(out: Place, key: str) -> pa.Table:
 
 def read_heatmaps(out: Place, key: str) -> dict[str, np.ndarray]:
     """The arrays of heatmaps/<key>.npz."""
-    path = out / "heatmaps" / f"{key}.npz"
-    source = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
-    with np.load(source, allow_pickle=False) as file:
-        return dict(file)
+    return read_arrays(out / "heatmaps" / f"{key}.npz")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from pipeline.results import Place
 from reports import ablation, ablation_sheet, compare_sheet, rank_sheet
 from reports.ablation import Curve
 from reports.aggregate import Table
@@ -43,7 +43,7 @@ class Report:
 
 
 def build(
-    folders: Sequence[Path],
+    folders: Sequence[Place],
     options: Options,
     *,
     progress: Progress = lambda text: None,

@@ -7,12 +7,12 @@ on a grid and two histograms.
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
 from pipeline import results
+from pipeline.results import Place
 from reports.curves import precision_on_grid, roc_on_grid, score_edges, shares
 from reports.figures_groups import DataSet, Row, data_sets
 from reports.methods import RUN
@@ -55,17 +55,17 @@ class Evidence:
     (runs without the file are left out of `scores` and `epochs`)."""
 
     data: tuple[DataSet, ...]
-    places: Mapping[str, Path]
+    places: Mapping[str, Place]
     scores: Mapping[str, Scores]
     epochs: Mapping[str, Epochs]
 
 
-def locate(folders: Iterable[Path]) -> dict[str, Path]:
+def locate(folders: Iterable[Place]) -> dict[str, Place]:
     """The folder of every run key with a row."""
     return {key: folder for folder in folders for key in sorted(results.row_keys(folder))}
 
 
-def read_rows(folders: Iterable[Path]) -> list[Row]:
+def read_rows(folders: Iterable[Place]) -> list[Row]:
     """The rows of `folders` by key, as far as figures and pages need them; none where they are more
     than MAX_RUNS, which neither could show."""
     tables = [results.read_table(folder, list(COLUMNS)) for folder in folders]
@@ -74,7 +74,7 @@ def read_rows(folders: Iterable[Path]) -> list[Row]:
     return [row for table in tables for row in table.to_pylist()]
 
 
-def gather(folders: Iterable[Path], rows: Iterable[Row]) -> Evidence:
+def gather(folders: Iterable[Place], rows: Iterable[Row]) -> Evidence:
     """The evidence for `rows`; the runs of a method share the bins of their histograms.
 
     Raises ValueError when some runs of a method have a file and others lack it: a curve over the
@@ -93,13 +93,13 @@ def gather(folders: Iterable[Path], rows: Iterable[Row]) -> Evidence:
     return Evidence(data, places, scores, epochs)
 
 
-def all_or_none(rows: Sequence[Row], places: Mapping[str, Path], part: str) -> bool:
+def all_or_none(rows: Sequence[Row], places: Mapping[str, Place], part: str) -> bool:
     """Whether the runs have their file in `part` ("scores", "curves", "heatmaps"). Raises
     ValueError when only some have it."""
     suffix = "npz" if part == "heatmaps" else "parquet"
-    missing = [
-        row for row in rows if not (places[row["key"]] / part / f"{row['key']}.{suffix}").is_file()
-    ]
+    paths = [places[row["key"]] / part / f"{row['key']}.{suffix}" for row in rows]
+    there = results.each(lambda path: path.is_file(), paths)
+    missing = [row for row, here in zip(rows, there, strict=True) if not here]
     if missing and len(missing) < len(rows):
         named = ", ".join(
             f"{row['key']} ({row['class_name']}, seed {row['seed']})" for row in missing[:5]
@@ -112,8 +112,9 @@ def all_or_none(rows: Sequence[Row], places: Mapping[str, Path], part: str) -> b
     return not missing
 
 
-def _scores(rows: Sequence[Row], places: Mapping[str, Path]) -> dict[str, Scores]:
-    read = {row["key"]: _read_scores(places[row["key"]], row) for row in rows}
+def _scores(rows: Sequence[Row], places: Mapping[str, Place]) -> dict[str, Scores]:
+    found = results.each(_read_scores, [places[row["key"]] for row in rows], rows)
+    read = {row["key"]: scores for row, scores in zip(rows, found, strict=True)}
     edges, logarithmic = score_edges([values for _, values in read.values()])
     return {
         key: Scores(
@@ -128,7 +129,7 @@ def _scores(rows: Sequence[Row], places: Mapping[str, Path]) -> dict[str, Scores
     }
 
 
-def _read_scores(place: Path, row: Row) -> tuple[np.ndarray, np.ndarray]:
+def _read_scores(place: Place, row: Row) -> tuple[np.ndarray, np.ndarray]:
     columns = results.read_scores(place, row["key"])
     labels, values = columns["label"].to_numpy(), columns["score"].to_numpy()
     path = place / "scores" / f"{row['key']}.parquet"
@@ -142,7 +143,7 @@ def _read_scores(place: Path, row: Row) -> tuple[np.ndarray, np.ndarray]:
     return labels, values
 
 
-def _epochs(place: Path, key: str) -> Epochs:
+def _epochs(place: Place, key: str) -> Epochs:
     lines = sorted(results.read_curve(place, key), key=lambda line: line["epoch"])
     aurocs = [np.nan if line["test_auroc"] is None else line["test_auroc"] for line in lines]
     return Epochs(
@@ -152,7 +153,7 @@ def _epochs(place: Path, key: str) -> Epochs:
     )
 
 
-def read_shown(place: Path, key: str) -> Shown:
+def read_shown(place: Place, key: str) -> Shown:
     """The kept images and heatmaps of run `key`, with their scores: those in the file, else those
     of scores/<key>.parquet. Raises ValueError naming a file that is corrupt or foreign."""
     path = place / "heatmaps" / f"{key}.npz"
@@ -161,6 +162,8 @@ def read_shown(place: Path, key: str) -> Shown:
         if "ids" in arrays and "scores" not in arrays:
             arrays["scores"] = _scores_of(place, key, arrays["ids"])
         return shown(arrays)
+    except results.StoreError:
+        raise
     except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
@@ -168,7 +171,7 @@ def read_shown(place: Path, key: str) -> Shown:
         ) from None
 
 
-def _scores_of(place: Path, key: str, ids: np.ndarray) -> np.ndarray:
+def _scores_of(place: Place, key: str, ids: np.ndarray) -> np.ndarray:
     columns = results.read_scores(place, key)
     known, values = columns["id"].to_numpy(), columns["score"].to_numpy()
     order = np.argsort(known)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.results import write_text
+from pipeline.results import Place, write_text
 from reports import (
     figures_ablation,
     figures_audit,
@@ -61,7 +61,7 @@ def write(
 
 
 def _heatmaps(
-    data: DataSet, places: Mapping[str, Path], out: Path, look: Look
+    data: DataSet, places: Mapping[str, Place], out: Path, look: Look
 ) -> tuple[list[Drawn], list[Entry]]:
     drawn: list[Drawn] = []
     found: list[Entry] = []

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipeline import results
+from pipeline.results import Place
 from reports import panels, plots
 from reports.figures_groups import DataSet, Method, Row
 from reports.figures_panels import LOOK, Look
@@ -45,7 +46,7 @@ class Audited:
     numbers: Mapping[str, float]
 
 
-def read(method: Method, places: Mapping[str, Path]) -> list[Audited]:
+def read(method: Method, places: Mapping[str, Place]) -> list[Audited]:
     """The runs of `method` that have an audit. Raises ValueError naming a file that is no audit."""
     found = []
     for row in method.rows:
@@ -56,13 +57,15 @@ def read(method: Method, places: Mapping[str, Path]) -> list[Audited]:
                 continue
             wanted = ("area_of_mark", *(field for field, _, _ in (*_MASSES, *_AUROCS)))
             found.append(Audited(row, {name: float(numbers[name]) for name in wanted}))
+        except results.StoreError:
+            raise
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is no audit ({error}); delete it and audit again") from None
     return found
 
 
 def write(
-    data: DataSet, places: Mapping[str, Path], out: Path, *, look: Look = LOOK
+    data: DataSet, places: Mapping[str, Place], out: Path, *, look: Look = LOOK
 ) -> list[Drawn]:
     """Draws, per method that was audited, its numbers by class, and the examples of each class's
     lowest seed."""
@@ -98,16 +101,18 @@ def write(
     return drawn
 
 
-def examples(row: Row, places: Mapping[str, Path], look: Look) -> list[Line] | None:
+def examples(row: Row, places: Mapping[str, Place], look: Look) -> list[Line] | None:
     """Images and heatmaps of a run's examples: clean, marked and moved side by side; None where
     they were not kept. Raises ValueError naming a file that is damaged."""
     path = places[row["key"]] / "audits" / f"{row['key']}.npz"
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            images = np.concatenate([file[f"{version}_images"] for version in _VERSIONS])
-            maps = np.concatenate([file[f"{version}_heatmaps"] for version in _VERSIONS])
+        file = results.read_audit_examples(places[row["key"]], row["key"])
+        images = np.concatenate([file[f"{version}_images"] for version in _VERSIONS])
+        maps = np.concatenate([file[f"{version}_heatmaps"] for version in _VERSIONS])
+    except results.StoreError:
+        raise
     except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be used ({error}); delete it and audit again") from None
     if len(images) == 0:

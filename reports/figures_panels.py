@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.results import Place
 from reports import panels, plots
 from reports.evidence import all_or_none, read_shown
 from reports.figures_groups import DataSet
@@ -42,7 +43,7 @@ class Kept:
 
 
 def read(
-    data: DataSet, number: int, places: Mapping[str, Path], *, per_label: int
+    data: DataSet, number: int, places: Mapping[str, Place], *, per_label: int
 ) -> tuple[Kept | None, dict[str, dict[int, Shown]]]:
     """The common images of class `number` over all methods and seeds, ready to draw (None when no
     run has heatmaps or no image is common to all), and everything that was read, by method and

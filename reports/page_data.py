@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline import results
+from pipeline.results import Place
 from reports import figures_panels, page_images
 from reports.evidence import Epochs, Evidence, Scores
 from reports.figures_groups import DataSet, Row
@@ -147,11 +147,11 @@ def _pictures(
     return classes, heats
 
 
-def _benchmarks(places: Mapping[str, Path], rows: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
+def _benchmarks(places: Mapping[str, Place], rows: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
     """By run key its benchmark, its folder, and the fields that tell the benchmark's runs apart, as
     `--only` takes them."""
     found: dict[str, dict[str, Any]] = {}
-    for folder in sorted({places[key] for key in rows}):
+    for folder in sorted({places[key] for key in rows}, key=str):
         plan = results.read_plan(folder)
         by_name: dict[str, list[str]] = {}
         for key in sorted(set(plan) & set(rows)):

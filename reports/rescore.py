@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from pipeline import results
+from pipeline.results import Place
 from reports.metrics import (
     auroc,
     auroc_of_counts,
@@ -74,7 +74,7 @@ def pixel_metrics(rows: Rows, place: int) -> dict[str, float]:
         raise ValueError(f"{path}: {error}; {_REMEDY}") from None
 
 
-def _path(rows: Rows, place: int, part: str) -> tuple[Path, Path]:
+def _path(rows: Rows, place: int, part: str) -> tuple[Place, Place]:
     folder = rows.folders[int(rows.folder[place])]
     path = folder / part / f"{rows.keys[place]}.parquet"
     if not path.is_file():

@@ -6,13 +6,13 @@ distinct values.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import results
+from pipeline.results import Place
 from reports.methods import RUN, hashable, order
 
 METRICS = {
@@ -41,7 +41,7 @@ class Rows:
     `without[name]` tells the rows that have none, which is no fault: data without masks.
     """
 
-    folders: tuple[Path, ...]
+    folders: tuple[Place, ...]
     keys: tuple[str, ...]
     folder: np.ndarray
     present: np.ndarray
@@ -88,7 +88,7 @@ class Rows:
         return f"{self.value('data.name', place)} class {name} seed {self.value('seed', place)}"
 
 
-def load(folders: Iterable[Path], *, allow_missing: bool = False) -> Rows:
+def load(folders: Iterable[Place], *, allow_missing: bool = False) -> Rows:
     """The rows of `folders`, and with `allow_missing` the planned runs without one.
 
     Raises ValueError for folders without rows or plan, for runs that stand in two folders, and for
@@ -101,7 +101,7 @@ def load(folders: Iterable[Path], *, allow_missing: bool = False) -> Rows:
     tables = [results.read_table(folder, names) for folder in folders]
     missing: dict[str, dict[str, Any]] = {}
     num_planned = 0
-    seen: dict[str, Path] = {}
+    seen: dict[str, Place] = {}
     for folder, table in zip(folders, tables, strict=True):
         if not len(table):
             raise ValueError(f"no rows in {folder}; run a benchmark there first: fcdd run")
@@ -128,7 +128,7 @@ def _named(table: pa.Table, place: int) -> str:
     return f"{row['data.name']} class {row['class_name']} seed {row['seed']}"
 
 
-def _planned(folder: Path, present: set[str]) -> tuple[int, dict[str, dict[str, Any]]]:
+def _planned(folder: Place, present: set[str]) -> tuple[int, dict[str, dict[str, Any]]]:
     """The number of planned runs of `folder`, and the flat Runs of those without a row."""
     planned = results.planned_keys(folder)
     if not planned:
@@ -164,7 +164,7 @@ def _refuse_missing(rows: Rows, num_planned: int) -> None:
 
 
 def _rows(
-    folders: list[Path], tables: list[pa.Table], missing: Mapping[str, Mapping[str, Any]]
+    folders: Sequence[Place], tables: list[pa.Table], missing: Mapping[str, Mapping[str, Any]]
 ) -> Rows:
     table = pa.concat_tables(tables)
     lengths = [len(one) for one in tables]

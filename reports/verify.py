@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import results
+from pipeline.results import Place, place_of
 from reports.build import build
 from reports.files import MANIFEST, texts
 from reports.intervals import Resampling
@@ -41,7 +42,7 @@ class Verified:
 def verify(
     out: Path,
     *,
-    folders: Sequence[Path] | None = None,
+    folders: Sequence[Place] | None = None,
     progress: Progress = lambda text: None,
 ) -> Verified:
     """Checks the report in `out` against the output folders it was made of (or `folders`, where
@@ -53,7 +54,10 @@ def verify(
     """
     manifest = read_manifest(out)
     if folders is None:
-        folders = [(out / name).resolve() for name in manifest["folders"]]
+        folders = [
+            place_of(name) if "://" in name else (out / name).resolve()
+            for name in manifest["folders"]
+        ]
     faults = _edited(out, manifest["files"])
     try:
         report = build(list(folders), _options(manifest["options"]), progress=progress)

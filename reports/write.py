@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.results import Place, StoreError
 from reports.build import Report, build, title
 from reports.files import MANIFEST, texts, write_all
 from reports.tables import Options
@@ -17,7 +18,7 @@ Progress = Callable[[str], None]
 
 
 def write(
-    folders: Sequence[Path],
+    folders: Sequence[Place],
     out: Path,
     *,
     options: Options | None = None,
@@ -40,6 +41,8 @@ def write(
         if figures:
             paths += _figures(report, folders, out, progress)
         paths.append(_manifest(report, folders, out, options, figures, paths))
+    except StoreError:
+        raise
     except OSError as error:
         raise ValueError(
             f"--out {str(out)!r} cannot be written ({error.strerror or error}); choose another "
@@ -59,7 +62,7 @@ def _remove_last(out: Path) -> None:
     (out / MANIFEST).unlink()
 
 
-def _figures(report: Report, folders: Sequence[Path], out: Path, progress: Progress) -> list[Path]:
+def _figures(report: Report, folders: Sequence[Place], out: Path, progress: Progress) -> list[Path]:
     from reports import evidence, page, plots, rank_figure
     from reports import figures as drawing
 
@@ -82,7 +85,7 @@ def _figures(report: Report, folders: Sequence[Path], out: Path, progress: Progr
 
 def _manifest(
     report: Report,
-    folders: Sequence[Path],
+    folders: Sequence[Place],
     out: Path,
     options: Options,
     figures: bool,
@@ -100,8 +103,10 @@ def _manifest(
     return write_all(out, {MANIFEST: json.dumps(content, indent=1) + "\n"})[0]
 
 
-def _relative(folder: Path, out: Path) -> str:
-    """`folder` as seen from `out`, so that both can be moved together."""
+def _relative(folder: Place, out: Path) -> str:
+    """`folder` as seen from `out`, so that both can be moved together; of a store its URI."""
+    if not isinstance(folder, Path):
+        return str(folder)
     try:
         return Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix()
     except ValueError:  # another drive of Windows

@@ -1,7 +1,7 @@
 """`fcdd audit`: does the net look at a mark that has nothing to do with the class?"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -9,6 +9,9 @@ from rich.table import Table
 
 from jobs.commands import run as run_command
 from jobs.select import apply, load_spec
+
+if TYPE_CHECKING:
+    from pipeline.places import Place
 
 
 def audit(
@@ -28,7 +31,7 @@ def audit(
         int | None, typer.Option(help="Its height and width [default: a quarter of the image].")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Output folder [default: results/audit_SPEC].")
+        str | None, typer.Option(help="Output folder, or s3://... [default: results/audit_SPEC].")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")
@@ -56,6 +59,8 @@ def audit(
     The paper found a net that looked at the photographer's watermark on horse pictures (section
     4.3). Each run leaves audits/KEY.json beside its row; `fcdd report` draws it.
     """
+    from pipeline.places import place_of
+
     benchmark = apply(load_spec(spec), settings=settings or [], only=only or [])
     side = side_px or min(min(one.data.shape[1:]) for one in benchmark.runs) // 4
     marked = [
@@ -66,7 +71,7 @@ def audit(
         f"watermark.corner={corner}",
         f"watermark.side_px={side}",
     ]
-    folder = (out or Path("results") / f"audit_{benchmark.name}").resolve()
+    folder = out or str(Path("results", f"audit_{benchmark.name}").resolve())
     code = 0
     try:
         run_command.run(
@@ -82,11 +87,11 @@ def audit(
         )
     except typer.Exit as done:
         code = done.exit_code
-    _show(folder)
+    _show(place_of(folder))
     raise typer.Exit(code)
 
 
-def _show(folder: Path) -> None:
+def _show(folder: "Place") -> None:
     from pipeline import results
 
     table = Table(title="What the mark does", caption=f"{folder / 'audits'}")

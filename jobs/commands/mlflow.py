@@ -1,6 +1,5 @@
 """`fcdd mlflow ...`: the MLflow view of an output folder."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,17 +12,20 @@ app = typer.Typer(no_args_is_help=True, help="The MLflow view of an output folde
 
 @app.command()
 def sync(
-    folder: Annotated[Path, typer.Argument(help="Output folder of `fcdd run`.")],
+    folder: Annotated[str, typer.Argument(help="Output folder of `fcdd run`: a path or s3://...")],
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow server [default: SQLite in the folder].")
+        str | None,
+        typer.Option(help="MLflow server, or sqlite:///FILE [default: SQLite in the folder]."),
     ] = None,
 ) -> None:
     """Complete the MLflow store from the rows: nothing is added twice."""
     from pipeline import results
+    from pipeline.places import reached
 
     refuse_password(tracking_uri, option="--tracking-uri")
-    results.read_rows([folder])
+    out = reached(folder)
+    results.read_rows([out])
     with needs("run"):
         from pipeline.tracking.store import sync as complete
 
-        print(f"{complete(folder, tracking_uri)} runs added")
+        print(f"{complete(out, tracking_uri)} runs added")

@@ -13,7 +13,9 @@ def plan(
         str,
         typer.Argument(help=f"One of {', '.join(spec_names())}, or your own .py file (it runs)."),
     ],
-    out: Annotated[Path | None, typer.Option(help="Output folder [default: results/SPEC].")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Output folder, or s3://... [default: results/SPEC].")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")
     ] = None,
@@ -24,7 +26,7 @@ def plan(
         Path | None, typer.Option(envvar="FCDD_DATA", help="Folder of the data sets.")
     ] = None,
     rows: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option("--from", help="Folders whose rows say how fast runs are [default: --out]."),
     ] = None,
     device: Annotated[
@@ -40,14 +42,15 @@ def plan(
     """Say before a start what SPEC takes: runs, hours, memory, disk. Speeds are those of earlier
     rows of the same work, else of a second of training on random images."""
     from jobs.planning import tell_plan
+    from pipeline.places import reached
 
     tell_plan(
         spec,
-        out=out,
+        out=None if out is None else reached(out),
         settings=settings or [],
         only=only or [],
         data_root=data_root,
-        rows=rows,
+        rows=None if rows is None else [reached(folder) for folder in rows],
         device=device,
         cores=cores,
         budget=budget,

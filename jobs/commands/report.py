@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 _SHOWN = 100  # faults that are printed one by one
-Folders = Annotated[list[Path], typer.Argument(help="Output folders of `fcdd run`.")]
+Folders = Annotated[
+    list[str], typer.Argument(help="Output folders of `fcdd run`: paths or s3://BUCKET/FOLDER.")
+]
 
 
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Where the report goes.")],
+    out: Annotated[str, typer.Option(help="Where the report goes, on this machine.")],
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,6 +45,7 @@ def report(
 ) -> None:
     """Make the report of one or more output folders: tables (LaTeX, Markdown, CSV, HTML), figures
     and index.html."""
+    from pipeline.places import reached
     from reports.tables import Options
     from reports.write import write
 
@@ -55,26 +58,30 @@ def report(
         allow_mixed=allow_mixed,
         rescore=rescore,
     )
-    paths = write(folders, out, options=options, figures=figures, progress=_progress())
+    target = _local(out, "--out")
+    places = [reached(folder) for folder in folders]
+    paths = write(places, target, options=options, figures=figures, progress=_progress())
     tables = [path for path in paths if path.name.endswith(".tabular.tex")]
     for path in tables:
         print(path.with_name(path.name.replace(".tabular.tex", ".md")))
-    print(f"{len(tables)} tables, {len(paths)} files in {out}")
+    print(f"{len(tables)} tables, {len(paths)} files in {target}")
     if figures:
-        print(f"page: {out / 'index.html'}")
+        print(f"page: {target / 'index.html'}")
 
 
 def verify(
-    report: Annotated[Path, typer.Argument(help="The --out of `fcdd report`.")],
+    report: Annotated[str, typer.Argument(help="The --out of `fcdd report`.")],
     folders: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="Output folders, where they have moved since; may be repeated."),
     ] = None,
 ) -> None:
     """Compute every number of a report again; name what is stale, missing or edited (exit 1)."""
+    from pipeline.places import reached
     from reports.verify import verify as check
 
-    found = check(report, folders=folders, progress=_progress())
+    places = [reached(folder) for folder in folders] if folders else None
+    found = check(_local(report, "the report"), folders=places, progress=_progress())
     for fault in found.faults[:_SHOWN]:
         print(fault)
     if len(found.faults) > _SHOWN:
@@ -86,6 +93,17 @@ def verify(
         f"{report}: {found.num_cells} cells and {found.num_files} files agree with the rows and "
         f"scores of {found.num_runs} runs"
     )
+
+
+def _local(text: str, name: str) -> Path:
+    from pipeline.places import Stored, place_of
+
+    if isinstance(found := place_of(text), Stored):
+        raise ValueError(
+            f"{name} {found} is in an object store; a report is a folder of this machine, which "
+            "the store's own tool copies"
+        )
+    return found
 
 
 def _progress() -> Callable[[str], None]:

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from jobs.commands.needs import needs
 from jobs.durations import seconds
 from jobs.passwords import refuse_password
 from jobs.select import apply, load_spec, spec_names
+
+if TYPE_CHECKING:
+    from pipeline.benchmark import Resources
 
 
 def refuse_open_ray(mode: str, *, insecure: bool) -> None:
@@ -29,7 +33,10 @@ def run(
         str,
         typer.Argument(help=f"One of {', '.join(spec_names())}, or your own .py file (it runs)."),
     ],
-    out: Annotated[Path | None, typer.Option(help="Output folder [default: results/SPEC].")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Output folder: a path, or s3://BUCKET/FOLDER [default: results/SPEC]."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")
     ] = None,
@@ -54,6 +61,17 @@ def run(
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
     ] = "auto",
+    runs_per_gpu: Annotated[
+        str | None,
+        typer.Option(help="How many runs train on a GPU at once, or auto [default: the spec's]."),
+    ] = None,
+    compile_nets: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile nets and record steps on GPUs [default: the spec's].",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="List the runs and stop.")] = False,
     address: Annotated[
         str | None,
@@ -90,8 +108,12 @@ def run(
 ) -> None:
     """Run a benchmark: every missing run of SPEC, one Parquet row each."""
     from pipeline.benchmark import Benchmark
+    from pipeline.places import place_of, reached
 
     benchmark: Benchmark = apply(load_spec(spec), settings=settings or [], only=only or [])
+    benchmark = replace(
+        benchmark, resources=_resources(benchmark.resources, runs_per_gpu, compile_nets)
+    )
     console = Console()
     if dry_run:
         from jobs.progress import Names
@@ -116,8 +138,10 @@ def run(
             from jobs.submitting import run_there
 
             assert address is not None
-            code = run_there(address, sys.argv[1:], out=out, detach=detach, commit=commit)
+            there = place_of(out) if out else None
+            code = run_there(address, sys.argv[1:], out=there, detach=detach, commit=commit)
         raise typer.Exit(code)
+    folder = reached(out) if out else Path("results") / benchmark.name
     with needs("run"):
         from jobs.loading import Sources
         from jobs.run_benchmark import Care, Places, run_benchmark
@@ -127,7 +151,7 @@ def run(
             code = run_benchmark(
                 benchmark,
                 Places(
-                    out=(out or Path("results") / benchmark.name).resolve(),
+                    out=folder.resolve() if isinstance(folder, Path) else folder,
                     sources=Sources(data_root, pool, weights, cache, download),
                     tracking=tracking,
                     tracking_uri=tracking_uri,
@@ -135,6 +159,7 @@ def run(
                     commit=commit,
                 ),
                 device=device,
+                for_gpus=_given(runs_per_gpu, compile_nets),
                 care=Care(
                     retry_failed=retry_failed,
                     max_failures=max_failures,
@@ -152,3 +177,24 @@ def run(
             print(f"error: {error}", file=sys.stderr, flush=True)
             os._exit(1)  # Ray's own farewell would wait for the head, then abort
     raise typer.Exit(code)
+
+
+def _resources(
+    given: "Resources", runs_per_gpu: str | None, compile_nets: bool | None
+) -> "Resources":
+    """The spec's resources with what the options say. Raises ValueError."""
+    if compile_nets is not None:
+        given = replace(given, compile=compile_nets)
+    if runs_per_gpu is None:
+        return given
+    number = int(runs_per_gpu) if runs_per_gpu.lstrip("+-").isdecimal() else runs_per_gpu
+    try:
+        return replace(given, runs_per_gpu=number)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise ValueError(f"--runs-per-gpu: {error}") from None
+
+
+def _given(runs_per_gpu: str | None, compile_nets: bool | None) -> list[str]:
+    """The options that were given and act on GPUs alone."""
+    options = {"--runs-per-gpu": runs_per_gpu is not None, "--compile": compile_nets is True}
+    return [name for name, given in options.items() if given]

@@ -1,13 +1,12 @@
 """`fcdd status`: how far the runs of an output folder are."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(help="Output folder of `fcdd run`.")],
+    folder: Annotated[str, typer.Argument(help="Output folder of `fcdd run`: a path or s3://...")],
     watch: Annotated[
         bool, typer.Option("--watch", help="Refresh until all runs are done.")
     ] = False,
@@ -15,5 +14,6 @@ def status(
 ) -> None:
     """Done, running, failed and missing runs, throughput and ETA, from the folder alone."""
     from jobs.watching import tell_status
+    from pipeline.places import reached
 
-    tell_status(folder, watch=watch, every=every)
+    tell_status(reached(folder), watch=watch, every=every)

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.files import write_text
-from pipeline.places import Place, place
+from pipeline.places import Place, place_of
 from pipeline.sweep.cluster import alive
 
 _NODE_SECONDS = 120.0  # a node has to answer within; the first worker on it has to start
@@ -189,9 +189,9 @@ def _look() -> Callable[[Sequence[str], Sequence[str]], dict[str, Any]]:
                 seen[path] = Path(path).exists()
                 continue
             try:
-                from pipeline.places import Stored, place
+                from pipeline.places import Stored, place_of
 
-                stored = place(path)
+                stored = place_of(path)
                 seen[path] = isinstance(stored, Stored) and stored.in_haste().exists()
             except Exception as error:  # the store refuses, or the package is missing there
                 seen[path], told[path] = False, str(error)
@@ -213,4 +213,4 @@ def _faults(required: Required, there: dict[str, Any], *, out: str) -> Iterator[
     for path, exists in there["seen"].items():
         if not exists:
             why = f" ({there['told'][path]})" if there["told"].get(path) else ""
-            yield f"does not see {place(path).parent if path == out else path}{why}"
+            yield f"does not see {place_of(path).parent if path == out else path}{why}"
