@@ -1,5 +1,6 @@
 """One step of training: a batch in, its loss out, the net changed."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import assert_never
@@ -15,6 +16,8 @@ from fcdd.execution import EAGER, Execution, Recorder, compiled, cuda_graph, pro
 from fcdd.heatmaps import Spread
 from fcdd.nets.build import architecture
 from fcdd.nets.drawing import drawing_layers
+
+logger = logging.getLogger(__name__)
 
 Step = Callable[[Batch], Tensor]  # the loss, a scalar on the device, without a graph behind it
 
@@ -149,6 +152,12 @@ def execution_for(run: Run, wanted: Execution, *, device: torch.device) -> Execu
     kind = (run.net, run.objective, run.heatmaps, run.data.shape, run.training.batch_size)
     kind = (*kind, run.training.optimizer, run.training.precision, wanted, str(device))
     if kind not in _proven:
+        with torch.device("meta"):  # only the kinds of layers count
+            drawing = drawing_layers(architecture(run.net, size=run.data.shape[1:]))
+        if drawing:
+            logger.warning("not trained as %r: %s draws random numbers", str(wanted), drawing[0])
+            _proven[kind] = EAGER
+            return EAGER
         _proven[kind] = proven(wanted, lambda way: _rehearse(run, way, device=device))
     return _proven[kind]
 
@@ -172,8 +181,6 @@ def _rehearse(run: Run, way: Execution, *, device: torch.device) -> Tensor:
         net = architecture(run.net, size=run.data.shape[1:]).to(device)
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         net.train()
-        if way != EAGER and drawing_layers(net):
-            raise RuntimeError(f"{drawing_layers(net)[0]} draws random numbers")
         upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
         optimizer = make_optimizer(run, net, graphs=way.graphs)
         step = make_step(run, net, optimizer, upsampling=upsampling, execution=way)
