@@ -3,7 +3,7 @@
 import shlex
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +75,17 @@ def choose_device(device: str) -> str:
 
 
 def run_benchmark(
-    benchmark: Benchmark, places: Places, *, device: str, care: Care, console: Console
+    benchmark: Benchmark,
+    places: Places,
+    *,
+    device: str,
+    care: Care,
+    console: Console,
+    for_gpus: Sequence[str] = (),
 ) -> int:
     """Executes what is missing of `benchmark` in `places.out`; returns the exit code: 0 when every
-    run has its row, else 1. Raises ValueError for what the user can mend."""
+    run has its row, else 1. `for_gpus`: options given that act on GPUs alone. Raises ValueError
+    for what the user can mend."""
     from pipeline.sweep.cluster import joined
     from pipeline.sweep.nodes import check_nodes
 
@@ -87,6 +94,11 @@ def run_benchmark(
         if places.address:
             stack.enter_context(joined(places.address))
         device = _device_there(device) if places.address else choose_device(device)
+        if for_gpus and device != "cuda":
+            raise ValueError(
+                f"{' and '.join(for_gpus)} would not be used: it is for GPUs, and the runs go to "
+                f"{device!r}; leave it out or use --device cuda"
+            )
         results.prepare(out)
         taken = stack.enter_context(only_driver(out))
         images, pools = load_all(benchmark, places.sources, console)
@@ -184,6 +196,7 @@ def _start(
             checkpoint_seconds=care.checkpoint_seconds,
             time_limit_seconds=care.time_limit_seconds,
             required=checked.required if checked else None,
+            fast=benchmark.resources.compile and device == "cuda",
         ),
         resources=benchmark.resources,
         max_failures=care.max_failures,

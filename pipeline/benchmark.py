@@ -13,11 +13,13 @@ class Resources:
     """How runs share a machine, beside their `threads`; none of it decides a result.
 
     `runs_per_gpu` runs train on one GPU at once: as one stack (`fcdd.stacked`) where they can, else
-    side by side; "auto" takes for each kind of run the number that a probe finds fastest. Means
-    nothing on a CPU. Raises ValueError for a number below 1.
+    side by side; "auto" takes for each kind of run the number that a probe finds fastest.
+    `compile`: nets are compiled and steps recorded as CUDA graphs. Both mean nothing on a CPU.
+    Raises ValueError for a number below 1.
     """
 
     runs_per_gpu: int | Literal["auto"] = "auto"
+    compile: bool = True
 
     def __post_init__(self) -> None:
         given = self.runs_per_gpu
