@@ -118,7 +118,7 @@ class Tracker:
                 if self._store.is_open(key):
                     self._store.finish(key, row)
                 else:
-                    add(self._store, self._out, key)
+                    add(self._store, self._out, row)
             case Failed(key, message):
                 self._fail(key, message)
 

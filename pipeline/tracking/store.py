@@ -20,7 +20,8 @@ from pipeline.places import Place
 
 _PARENT = "mlflow.parentRunId"
 _KNOCK_SECONDS = 5
-_BATCH = 1000  # most metrics that MLflow takes at once
+_BATCH = 1000  # most metrics, parameters and tags that MLflow takes at once
+_READ_AT_ONCE = 1000  # rows that `complete` holds as Python values
 _FINAL = ("image_auroc", "image_ap", "train_images_per_second", "train_seconds")
 
 
@@ -94,6 +95,7 @@ class Store:
             else self._client.create_experiment(benchmark, artifact_location=artifacts)
         )
         self._children: dict[str, str] = {}
+        self._parameters: dict[str, list[Param]] = {}  # of children of which nothing is logged yet
         self._failed: dict[str, list[str]] = {}
         self._parent = self._open_parent(benchmark)
 
@@ -151,8 +153,9 @@ class Store:
         return key in self._children
 
     def start(self, key: str, fields: Mapping[str, Any], class_name: str) -> None:
-        """Opens the child of run `key`; `fields` are its dotted Run fields. One that is open
-        already (its worker was lost) or failed at an earlier start is discarded."""
+        """Opens the child of run `key`; `fields` are its dotted Run fields, which it gets with what
+        is logged first (a request takes up to 60 ms). One that is open already (its worker was
+        lost) or failed at an earlier start is discarded."""
         if key in self._children:
             self._discard(self._children.pop(key))
         self._forget_failed(key)
@@ -168,41 +171,43 @@ class Store:
         name = f"{fields['data.name']} {class_name} seed {fields['seed']}"
         child = self._client.create_run(self._experiment, run_name=name, tags=tags)
         self._children[key] = child.info.run_id
-        parameters = [Param(field, str(value)) for field, value in fields.items()]
-        self._client.log_batch(child.info.run_id, params=parameters)
+        self._parameters[key] = [Param(field, str(value)) for field, value in fields.items()]
 
     def log_epochs(self, key: str, epochs: Iterable[Mapping[str, Any]]) -> None:
         """Logs train_loss, lr and test_auroc (where there is one) with the epoch as step."""
-        metrics = [
-            Metric(name, epoch[name], 0, epoch["epoch"])
-            for epoch in epochs
-            for name in ("train_loss", "lr", "test_auroc")
-            if epoch[name] is not None
-        ]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(self._children[key], metrics[start : start + _BATCH])
+        self._log(key, _epoch_metrics(epochs))
 
-    def finish(self, key: str, row: Mapping[str, Any]) -> None:
-        """Logs the final metrics and the circumstances of run `key` and closes its child."""
-        child = self._children.pop(key)
+    def finish(
+        self, key: str, row: Mapping[str, Any], *, epochs: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
+        """Logs `epochs`, the final metrics and the circumstances of run `key` and closes its
+        child."""
         tags = [
             RunTag(name, str(row[name]))
             for name in ("commit", "host", "cpu", "device", "version.torch", "data_fingerprint")
         ]
-        metrics = [Metric(name, row[name], 0, row["training.epochs"]) for name in _FINAL]
-        self._client.log_batch(child, metrics, tags=tags)
-        self._client.set_terminated(child, "FINISHED")
+        final = [Metric(name, row[name], 0, row["training.epochs"]) for name in _FINAL]
+        self._log(key, [*_epoch_metrics(epochs), *final], tags)
+        self._client.set_terminated(self._children.pop(key), "FINISHED")
 
     def fail(self, key: str, message: str) -> None:
         """Closes the child of run `key` as FAILED."""
-        child = self._children.pop(key, None)
-        if child:
-            self._client.set_tag(child, "error", message[:500])
-            self._client.set_terminated(child, "FAILED")
+        if key in self._children:
+            self._log(key, [], [RunTag("error", message[:500])])
+            self._client.set_terminated(self._children.pop(key), "FAILED")
+
+    def _log(self, key: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
+        child, parameters = self._children[key], self._parameters.pop(key, [])
+        room = _BATCH - len(parameters) - len(tags)
+        self._client.log_batch(child, metrics[:room], parameters, tags)
+        for start in range(room, len(metrics), _BATCH):
+            self._client.log_batch(child, metrics[start : start + _BATCH])
 
     def close(self) -> None:
         """Ends what is still open as KILLED, and the parent by what its children became."""
-        for child in self._children.values():
+        for key, child in self._children.items():
+            if key in self._parameters:
+                self._log(key, [])
             self._client.set_terminated(child, "KILLED")
         status = "KILLED" if self._children else "FINISHED"
         self._children.clear()
@@ -237,17 +242,26 @@ def complete(store: Store, out: Place, keys: Iterable[str], *, known: Iterable[s
     """Adds the rows of `keys` that have no complete child in `store`, after clearing what earlier
     starts left open of the keys in `known`; returns how many it added."""
     missing = sorted(set(keys) - store.finished_keys(known))
-    for key in missing:
-        add(store, out, key)
+    for start in range(0, len(missing), _READ_AT_ONCE):
+        some = results.read_table(out, keys=set(missing[start : start + _READ_AT_ONCE]))
+        for row in some.to_pylist():
+            add(store, out, row)
     return len(missing)
 
 
-def add(store: Store, out: Place, key: str) -> None:
-    """Adds the complete child of the row `key`."""
-    row = results.read_row(out, key)
-    store.start(key, _fields(row), row["class_name"])
-    store.log_epochs(key, results.read_curve(out, key))
-    store.finish(key, row)
+def add(store: Store, out: Place, row: Mapping[str, Any]) -> None:
+    """Adds the complete child of `row`."""
+    store.start(row["key"], _fields(row), row["class_name"])
+    store.finish(row["key"], row, epochs=results.read_curve(out, row["key"]))
+
+
+def _epoch_metrics(epochs: Iterable[Mapping[str, Any]]) -> list[Metric]:
+    return [
+        Metric(name, epoch[name], 0, epoch["epoch"])
+        for epoch in epochs
+        for name in ("train_loss", "lr", "test_auroc")
+        if epoch[name] is not None
+    ]
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

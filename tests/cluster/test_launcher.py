@@ -47,6 +47,7 @@ mount --bind "$4/shared" /mnt
 mount --bind "$4/etc/passwd" /etc/passwd
 mount --bind "$4/tmp" /tmp
 "$5" -m venv /home/fcdd-venv
+/home/fcdd-venv/bin/pip uninstall -qy setuptools 2> /dev/null || true
 echo "$6" > "$(echo /home/fcdd-venv/lib/python3*/site-packages)/installed.pth"
 printf '#!/home/fcdd-venv/bin/python\nfrom ray.scripts.scripts import main\nmain()\n' \
     > /home/fcdd-venv/bin/ray
