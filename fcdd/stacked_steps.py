@@ -13,13 +13,12 @@ from fcdd.execution import EAGER, Execution, Recorder, compiled, cuda_graph, pro
 from fcdd.nets.build import architecture
 from fcdd.stacked_nets import Stack, put_back, stack_nets
 from fcdd.stacked_optimisers import coefficients, update
-from fcdd.steps import outputs_of, random_batch
+from fcdd.steps import REHEARSED_LR, REHEARSED_STEPS, outputs_of, random_batch
 
 # Takes a batch of each run, None where it has none left, and the factors [R, 3] of this step
 # (`fcdd.stacked_optimisers.coefficients`); returns the losses [R], 0 where there was no batch.
 StackStep = Callable[[Sequence[Batch | None], Tensor], Tensor]
 
-_REHEARSED = 6
 _proven: dict[tuple[object, ...], Execution] = {}
 
 
@@ -153,9 +152,11 @@ def _rehearse(run: Run, way: Execution, *, num_runs: int, device: torch.device) 
         ]
         stack = stack_nets(nets)
         step = make_stack_step(run, nets[0], stack, execution=way)
-        lr, decay = run.training.lr, run.training.weight_decay
         factors = coefficients(
-            run.training.optimizer, lr=lr, weight_decay=decay, steps=range(1, _REHEARSED + 1)
+            run.training.optimizer,
+            lr=REHEARSED_LR,
+            weight_decay=run.training.weight_decay,
+            steps=range(1, REHEARSED_STEPS + 1),
         )
         factors = factors.float()[:, None].repeat(1, num_runs, 1).to(device)  # [steps, R, 3]
         losses = [

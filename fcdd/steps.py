@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from fcdd import objectives
-from fcdd.config import Run
+from fcdd.config import Run, change
 from fcdd.data.batches import Batch
 from fcdd.execution import EAGER, Execution, Recorder, compiled, cuda_graph, proven, replayed
 from fcdd.heatmaps import Spread
@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 Step = Callable[[Batch], Tensor]  # the loss, a scalar on the device, without a graph behind it
 
-_REHEARSED = 6  # steps: warm-up, the one that is recorded, and two more
+REHEARSED_STEPS = 6  # warm-up, the one that is recorded, and two more
+REHEARSED_LR = 1e-4  # whatever the run's is: no loss may grow without bound on random inputs
 _proven: dict[tuple[object, ...], Execution] = {}  # of this process: a worker does many runs
 
 
@@ -42,7 +43,7 @@ def make_step(
     """
     forward = compiled(net) if execution.compiled else net
 
-    def change(
+    def changed(
         call: Callable[..., Tensor], inputs: Tensor, labels: Tensor, maps: Tensor | None
     ) -> Tensor:
         outputs = outputs_of(run, call, inputs)
@@ -54,7 +55,7 @@ def make_step(
         return loss.detach()
 
     def fast(inputs: Tensor, labels: Tensor, maps: Tensor | None) -> Tensor:
-        return change(forward, inputs, labels, maps)
+        return changed(forward, inputs, labels, maps)
 
     def recorded(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
         with _capturable(optimizer):
@@ -66,7 +67,7 @@ def make_step(
         inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
         if len(inputs) == run.training.batch_size:
             return whole(inputs, batch.labels, batch.maps)
-        return change(net, inputs, batch.labels, batch.maps)
+        return changed(net, inputs, batch.labels, batch.maps)
 
     return step
 
@@ -176,6 +177,7 @@ def random_batch(run: Run, *, device: torch.device) -> Batch:
 
 def _rehearse(run: Run, way: Execution, *, device: torch.device) -> Tensor:
     """The losses of a few steps of a net of its own; float64 [steps], on the host."""
+    run = change(run, {"training.lr": REHEARSED_LR})
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         net = architecture(run.net, size=run.data.shape[1:]).to(device)
@@ -184,5 +186,5 @@ def _rehearse(run: Run, way: Execution, *, device: torch.device) -> Tensor:
         upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
         optimizer = make_optimizer(run, net, graphs=way.graphs)
         step = make_step(run, net, optimizer, upsampling=upsampling, execution=way)
-        losses = [step(random_batch(run, device=device)) for _ in range(_REHEARSED)]
+        losses = [step(random_batch(run, device=device)) for _ in range(REHEARSED_STEPS)]
     return torch.stack(losses).double().cpu()

@@ -25,6 +25,10 @@ needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU"
 )
 
+own_warnings = pytest.mark.filterwarnings(  # of torch, as it imports and runs its compiler
+    "ignore:.*torch.jit.script_method.*:DeprecationWarning"
+)
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -309,6 +313,8 @@ def test_first_steps_are_not_recorded_and_the_next_is_recorded_once(
 
 
 @needs_compiler
+@own_warnings
+@pytest.mark.services  # a compiler, for a minute and more
 @pytest.mark.timeout(600)  # on a busy machine
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_compiled_net_trains_as_the_plain_one(run: Run, task: Task, precision: str) -> None:
@@ -323,6 +329,8 @@ def test_compiled_net_trains_as_the_plain_one(run: Run, task: Task, precision: s
 
 
 @needs_compiler
+@own_warnings
+@pytest.mark.services  # a compiler, for a minute and more
 @pytest.mark.timeout(600)
 def test_later_runs_of_a_worker_are_compiled_too_and_from_what_is_there(
     run: Run, task: Task
