@@ -26,8 +26,9 @@ def kinds(runs: Sequence[Run]) -> list[list[int]]:
 
 def share_out(count: int, *, width: int, num_gpus: int) -> list[int]:
     """The sizes of the stacks that `count` runs of one kind make, as equal as possible: at most
-    `width` in one, and no GPU idle while another has several."""
-    width = max(1, min(width, -(-count // max(1, num_gpus))))
-    stacks = -(-count // width)
+    `width` in one, and as many for each GPU."""
+    num_gpus = max(1, num_gpus)
+    rounds = -(-count // (max(1, width) * num_gpus))
+    stacks = min(count, rounds * num_gpus)
     small, larger = divmod(count, stacks)
     return [small + 1] * larger + [small] * (stacks - larger)
