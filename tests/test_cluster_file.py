@@ -105,7 +105,7 @@ def test_all_that_the_installation_reads_is_mounted_and_nothing_big() -> None:
         if local != "~/.ray/auth_token"
     }
     for remote, local in mounts.items():
-        assert remote == f"~/fcdd/{local}"
+        assert remote == f"~/fcdd-code/{local}"  # a name that no package can have
         assert (ROOT / local).exists(), local
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["setuptools"]["packages"]["find"]["include"]
