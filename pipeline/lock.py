@@ -48,9 +48,9 @@ def only_driver(out: Place, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[t
     }
     _acquire(out, mine)
     taken, done = threading.Event(), threading.Event()
+    soon = out.in_haste() if isinstance(out, Stored) else out
 
     def beat() -> None:
-        soon = out.in_haste() if isinstance(out, Stored) else out
         while not done.wait(beat_seconds):
             with suppress(OSError):  # a disk that is full, or a store that is away for a moment
                 if (read_driver(soon) or {}).get("token") != mine["token"]:
@@ -66,8 +66,8 @@ def only_driver(out: Place, *, beat_seconds: float = BEAT_SECONDS) -> Iterator[t
         done.set()
         thread.join()
         with suppress(StoreError):  # a lock that cannot be removed is stale in a minute
-            if (read_driver(out) or {}).get("token") == mine["token"]:
-                (out / _NAME).unlink(missing_ok=True)
+            if (read_driver(soon) or {}).get("token") == mine["token"]:
+                (soon / _NAME).unlink(missing_ok=True)
 
 
 def read_driver(out: Place) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def prepare(out: Place) -> None:
     """Creates the folder and proves that it can be written. Raises ValueError if not."""
     if isinstance(out, Stored):
         probe = out / f".probe-{secrets.token_hex(8)}"
-        probe.in_haste().write_bytes(b"")
+        probe.write_bytes(b"")
         each(Stored.mkdir, [out / part for part in (*_PARTS, "running")])
         probe.unlink()
         return

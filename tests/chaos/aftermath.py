@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipeline import results, running
 
 _FILES = (("scores", "parquet"), ("curves", "parquet"), ("heatmaps", "npz"))
 
 
-def differences(out: Path, undisturbed: Path) -> Iterator[str]:
+def differences(out: results.Place, undisturbed: results.Place) -> Iterator[str]:
     """What the folder `out` has that `undisturbed` has not, or the other way round: rows but for
     measured columns, bytes of scores, curves and heatmaps; and what an ended sweep may not leave.
     """
