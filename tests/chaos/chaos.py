@@ -22,7 +22,7 @@ from kills import VICTIMS, Kill, Moment, draw
 from victims import MARK, Cluster, Server, World, kill, parent, wait
 
 from jobs.cli import SWITCHES
-from pipeline import results, running
+from pipeline import running
 
 EPOCHS = 40
 _SPEC = f"""
@@ -107,6 +107,8 @@ class Round:
             self._wait(lambda one=one: len(self._rows()) >= one.num_rows)
             getattr(self, f"_kill_{one.victim}")(one.moment)
             done[one.victim] += 1
+            with self._world.log("kills").open("a") as log:
+                print(one, "done at", len(self._rows()), "rows", file=log)
         code = self._driver.wait(600)
         self._server.wait()
         sync = ("mlflow", "sync", str(self._out), "--tracking-uri", self._server.uri)
@@ -155,26 +157,31 @@ class Round:
 
     def _at(self, moment: Moment, *, under: int | None) -> int:
         """A worker whose run is at `moment`, of the node whose raylet is `under` if one is given;
-        waits for it."""
+        waits for it. The moment "scored" is short: once two more runs have gone by without it, any
+        will do."""
         found: list[int] = []
+        enough = len(self._rows()) + 2
 
         def look() -> bool:
-            for key, beat in running.read(self._out).items():
-                ours = under is None or parent(beat["pid"]) == under
-                if ours and parent(beat["pid"]) and self._is_at(key, moment):
-                    found.append(beat["pid"])
+            keys = self._keys_at(moment)
+            if moment == "scored" and len(self._rows()) >= enough:
+                keys |= self._keys_at("begun")
+            beats = running.read(self._out) if keys else {}
+            for key in keys & set(beats):
+                node = parent(beats[key]["pid"])
+                if node and under in (None, node):
+                    found.append(beats[key]["pid"])
             return bool(found)
 
         self._wait(look)
-        return self._generator.choice(found)
+        return self._generator.choice(sorted(found))
 
-    def _is_at(self, key: str, moment: Moment) -> bool:
+    def _keys_at(self, moment: Moment) -> set[str]:
         if moment == "saved":
-            return bool([*results.checkpoint_path(self._out, key).glob("*.safetensors")])
+            return {path.parent.name for path in self._out.glob("checkpoints/*/*.safetensors")}
         if moment == "scored":
-            scores, row = (self._out / part / f"{key}.parquet" for part in ("scores", "rows"))
-            return scores.exists() and not row.exists()
-        return True
+            return self._keys("scores") - self._rows()
+        return {path.stem for path in self._out.glob("running/*.json")}
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         def told() -> str:
@@ -185,10 +192,13 @@ class Round:
                 raise RuntimeError(f"the driver ended: {self._world.said('driver')}")
             return condition()
 
-        wait(due, told)
+        wait(due, told, seconds=600)
 
     def _rows(self) -> set[str]:
-        return {path.stem for path in (self._out / "rows").glob("*.parquet")}
+        return self._keys("rows")
+
+    def _keys(self, part: str) -> set[str]:
+        return {path.stem for path in (self._out / part).glob("*.parquet")}
 
 
 if __name__ == "__main__":

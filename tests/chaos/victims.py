@@ -37,6 +37,7 @@ class World:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             MARK: mark,
         }
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def fcdd(self, name: str, *arguments: str, **environment: object) -> "subprocess.Popen[bytes]":
         """Starts `fcdd` with `arguments`."""
@@ -47,7 +48,7 @@ class World:
     ) -> "subprocess.Popen[bytes]":
         """Starts `command`; what it says goes to the log `name`."""
         with self.log(name).open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=log,
@@ -55,6 +56,8 @@ class World:
                 env=self._environment | {k: str(value) for k, value in environment.items()},
                 start_new_session=True,
             )
+        self._started.append(process)
+        return process
 
     def log(self, name: str) -> Path:
         """Where the output of `name` stands."""
@@ -80,6 +83,8 @@ class World:
             for process in left:
                 kill(process)
             time.sleep(0.2)
+        for process in self._started:
+            process.wait(10)
 
 
 class Cluster:
