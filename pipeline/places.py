@@ -211,7 +211,7 @@ def _check(stored: Stored) -> None:
     filesystem, root = stored.filesystem, stored._opened()[1]
     with stored._asked():
         there = filesystem.get_file_info(root).type.name
-    if there == "NotFound":
+    if there == "NotFound" and stored.uri.startswith(("s3:", "gs:", "gcs:")):
         raise StoreError(f"{stored}: no such bucket, or none that these credentials may see")
     list(stored.glob("*"))
 

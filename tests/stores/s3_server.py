@@ -21,11 +21,23 @@ class _Quiet(WSGIRequestHandler):
 
 @dataclass
 class Fault:
-    """The next `times` requests that `fits` are answered with 503, or late by `seconds`."""
+    """Of the requests with `part`, each `every`-th is answered with 503, or late by `seconds`, and
+    `times` in all."""
 
-    fits: Callable[[str], bool]
+    part: str
     times: int
+    every: int = 1
     seconds: float = 0.0
+    met: int = 0
+
+    def hits(self, line: str) -> bool:
+        """Whether the request `line` is one of them."""
+        if self.part not in line or not self.times:
+            return False
+        self.met += 1
+        hit = self.met % self.every == 0
+        self.times -= hit
+        return hit
 
 
 class Server:
@@ -61,13 +73,13 @@ class Server:
         """Without faults."""
         self._faults = []
 
-    def slow_down(self, part: str, *, times: int) -> None:
-        """Answers the next `times` requests that contain `part` with 503 SlowDown."""
-        self._faults.append(Fault(lambda line: part in line, times))
+    def slow_down(self, part: str, *, times: int, every: int = 1) -> None:
+        """Answers `times` requests that contain `part` with 503 SlowDown."""
+        self._faults.append(Fault(part, times, every))
 
     def delay(self, part: str, *, times: int, seconds: float) -> None:
         """Answers the next `times` requests that contain `part` late."""
-        self._faults.append(Fault(lambda line: part in line, times, seconds))
+        self._faults.append(Fault(part, times, seconds=seconds))
 
     def seen(self, part: str) -> list[str]:
         with self._lock:
@@ -78,9 +90,7 @@ class Server:
         line = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{'?' if query else ''}{query}"
         with self._lock:
             self.requests.append(line)
-            fault = next((one for one in self._faults if one.times and one.fits(line)), None)
-            if fault:
-                fault.times -= 1
+            fault = next((one for one in self._faults if one.hits(line)), None)
         if f"Credential={KEY}/" not in environ.get("HTTP_AUTHORIZATION", ""):
             return _refuse(environ, start, "403 Forbidden", _DENIED)
         if fault and not fault.seconds:
