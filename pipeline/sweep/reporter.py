@@ -2,12 +2,12 @@
 
 import logging
 import queue
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from pipeline import results, running
+from pipeline.places import Place
 from pipeline.sweep.account import Account, account_of
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
 
@@ -24,7 +24,7 @@ class Reporter(tune.Callback):
     def __init__(
         self,
         events: "queue.Queue[Event | BaseException | None]",
-        out: Path,
+        out: Place,
         *,
         time_limit_seconds: float | None = None,
         alone: bool = False,
@@ -137,7 +137,7 @@ def _end(trial: Any) -> None:
     trial.config["trial"]["ended"] = True
 
 
-def _told(out: Path, key: str, trial: Any, account: Account) -> str:
+def _told(out: Place, key: str, trial: Any, account: Account) -> str:
     """The failure file of a run that left none itself."""
     cause = "an error outside of the run; Ray's account of it follows"
     if account.out_of_memory:
