@@ -55,7 +55,7 @@ def check(
     if protocol == "published" and training.precision != "float32":
         raise ValueError(
             f"training.precision {training.precision!r} is not that of protocol 'published', which "
-            "trained in float32; leave it out or leave protocol 'mended'"
+            "trained in float32; leave it out or set protocol to 'mended'"
         )
     switches = _switches(data, outliers, supervision, net, objective, heatmaps)
     _check_switches(switches, protocol)
