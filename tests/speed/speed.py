@@ -3,13 +3,16 @@
 python tests/speed/speed.py                 about 5 minutes on an idle machine
 python tests/speed/speed.py --quick         fewer repetitions and shorter sweeps
 python tests/speed/speed.py --only nets     parts: machine, nets, small, stream,
-                                                overhead, parallel
+                                                overhead, parallel, gpu
 python tests/speed/speed.py --all           every net of every spec
 """
 
 import argparse
 import os
 import platform
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +26,7 @@ from figures import short, table
 from jobs.cli import SWITCHES
 from pipeline.environment import machine
 
-PARTS = ("machine", "nets", "small", "stream", "overhead", "parallel")
+PARTS = ("machine", "nets", "small", "stream", "overhead", "parallel", "gpu")
 
 
 def main() -> None:
@@ -46,6 +49,7 @@ def main() -> None:
         "stream": lambda: _stream(options),
         "overhead": lambda: _overhead(options),
         "parallel": lambda: _parallel(options),
+        "gpu": lambda: _gpu(options),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text("", encoding="utf-8")
@@ -131,6 +135,25 @@ def _parallel(options: argparse.Namespace) -> str:
     header = ["spec", "one process, images/s", "two together", "two : one"]
     header += ["one process of two threads"]
     return f"Two processes of one thread against one ({before}):\n\n{table(header, rows)}"
+
+
+def _gpu(options: argparse.Namespace) -> str:
+    """What tests/speed/gpu.py says of the GPU, or that there is none."""
+    command = [sys.executable, str(Path(__file__).with_name("gpu.py"))]
+    command += ["--quick"] if options.quick else []
+    with tempfile.TemporaryDirectory(prefix="fcdd-speed-") as folder:
+        out = Path(folder) / "gpu.md"
+        done = subprocess.run(
+            [*command, "--out", str(out)],
+            cwd=sweeps.ROOT,
+            env=os.environ | {"PYTHONPATH": str(sweeps.ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        failed = [line for line in done.stderr.splitlines() if line.startswith("FAILED ")]
+        if done.returncode and not failed:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+        return "\n\n".join([done.stdout.strip(), *failed])
 
 
 if __name__ == "__main__":
