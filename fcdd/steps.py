@@ -16,6 +16,7 @@ from fcdd.execution import EAGER, Execution, Recorder, compiled, cuda_graph, pro
 from fcdd.heatmaps import Spread
 from fcdd.nets.build import architecture
 from fcdd.nets.drawing import drawing_layers
+from fcdd.parallel import Team
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,10 @@ def make_step(
     upsampling: Spread | None,
     execution: Execution = EAGER,
     record: Recorder = cuda_graph,
+    team: Team | None = None,
 ) -> Step:
     """The step of `run`. `upsampling` is the run's spread of anomaly maps, which the pixel-level
-    loss needs.
+    loss needs. With a `team` it is shared by its processes, each of which takes the same batches.
 
     With graphs, `optimizer` must be one of `graph_optimizer`; batches that are shorter, as the last
     one of an epoch, take the plain way.
@@ -46,11 +48,16 @@ def make_step(
     def changed(
         call: Callable[..., Tensor], inputs: Tensor, labels: Tensor, maps: Tensor | None
     ) -> Tensor:
-        outputs = outputs_of(run, call, inputs)
+        if team:
+            outputs = team.outputs(lambda rows: outputs_of(run, call, rows), inputs)
+        else:
+            outputs = outputs_of(run, call, inputs)
         batch = Batch(inputs, labels, maps)
         loss = objectives.loss(run, outputs, batch=batch, upsampling=upsampling)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if team:
+            team.sum_gradients(net)
         optimizer.step()
         return loss.detach()
 
