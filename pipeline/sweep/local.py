@@ -20,6 +20,7 @@ from pipeline.benchmark import Resources
 from pipeline.sweep.cluster import head_watched, whole_node
 from pipeline.sweep.events import Event, Failed, Finished
 from pipeline.sweep.nodes import Checked, newcomers_checked
+from pipeline.sweep.order import NewestFirst
 from pipeline.sweep.planned import Planned as Planned
 from pipeline.sweep.reporter import Reporter
 from pipeline.sweep.stacks import StackReporter
@@ -190,7 +191,9 @@ def _fit(
             trainable,
             param_space={"trial": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(
-                reuse_actors=True, max_concurrent_trials=1 if one_at_a_time else None
+                reuse_actors=True,
+                scheduler=NewestFirst(),
+                max_concurrent_trials=1 if one_at_a_time else None,
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,

@@ -35,6 +35,7 @@ class World:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "FCDD_COMMIT": "c" * 40,  # one all along: a checkpoint of another is not used
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "RAY_worker_niceness": "0",  # Ray's 15 starves workers on a busy machine
             MARK: mark,
         }
         self._started: list[subprocess.Popen[bytes]] = []
