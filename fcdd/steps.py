@@ -40,8 +40,8 @@ def make_step(
     """The step of `run`. `upsampling` is the run's spread of anomaly maps, which the pixel-level
     loss needs. With a `team` it is shared by its processes, each of which takes the same batches.
 
-    With graphs, `optimizer` must be one of `graph_optimizer`; batches that are shorter, as the last
-    one of an epoch, take the plain way.
+    With graphs, `optimizer` must be made for them (`make_optimizer`); batches that are shorter, as
+    the last one of an epoch, take the plain way.
     """
     forward = compiled(net) if execution.compiled else net
 

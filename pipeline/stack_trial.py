@@ -1,5 +1,6 @@
 """Several runs trained as one stack (`fcdd.stacked`); each leaves what a single run leaves."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,6 +127,7 @@ def _fitted(
             yield one, outcome, len(made)
         return
     if device.type == "cuda":
+        gc.collect()  # recorded steps hold what they work on
         torch.cuda.empty_cache()
     for part in (made[:half], made[half:]):
         yield from _fitted(part, device=device, execution=execution)

@@ -15,7 +15,7 @@ STATES = ("done", "running", "stale", "failed", "missing")
 _WINDOW = timedelta(hours=1)  # over which throughput is measured
 _COLUMNS = [
     *("key", "started_at", "total_seconds", "train_seconds", "evaluate_seconds"),
-    *("train_images_per_second", "training.epochs"),
+    *("train_images_per_second", "training.epochs", "stack"),
 ]
 
 
@@ -176,7 +176,8 @@ def _eta(
         group, one = _group(entry["run"]), ones[key]
         if key in rows:
             epochs[group] += rows[key]["training.epochs"]
-            seconds[group] += rows[key]["train_seconds"] + rows[key]["evaluate_seconds"]
+            row = rows[key]  # of a stack it counts its share, but a live run counts as one worker
+            seconds[group] += row["train_seconds"] * row["stack"] + row["evaluate_seconds"]
         elif one.state == "running":
             epochs[group] += one.epoch
             seconds[group] += _elapsed(beats[key])

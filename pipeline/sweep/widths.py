@@ -66,7 +66,9 @@ def probe_of(surroundings: Surroundings, resources: Resources) -> Probe:
         most = min(count, MOST if wanted == "auto" else wanted)
         if most == 1:
             return 1, "1 together: asked for"
-        on = ray.remote(_probe).options(num_cpus=run.threads, num_gpus=1 if on_gpu else 0)
+        # A process of its own, which gives the GPU's memory back with its end.
+        remote = ray.remote(max_calls=1)(_probe)
+        on = remote.options(num_cpus=run.threads, num_gpus=1 if on_gpu else 0)
         exactly = wanted != "auto"
         task = on.remote(run.model_dump_json(), most, exactly, surroundings)
         try:

@@ -83,6 +83,13 @@ def test_throughput_is_that_of_the_last_hour_and_eta_counts_epochs(folder: Path)
     assert (later.runs_per_hour, later.images_per_second, later.eta_seconds) == (None, None, None)
 
 
+def test_share_of_a_stack_counts_as_often_as_runs_were_in_it(folder: Path) -> None:
+    row = results.read_row(folder, DONE)
+    results.write_row(folder, row | {"stack": 3})
+    # 80 epochs in 3 * 90 + 10 + 60 s; left as above
+    assert status(folder, now=NOW).eta_seconds == pytest.approx(340 / 80 * 165)
+
+
 def test_driver_is_named(folder: Path) -> None:
     with only_driver(folder):
         found = status(folder)
