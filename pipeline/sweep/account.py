@@ -7,6 +7,7 @@ from typing import Any
 _SILENT = (
     "(nothing: so it is when the kernel, Ray's memory monitor or a lost node ended the worker)"
 )
+_NOT_WRITTEN = ("pipeline.trial.NotWritten: ", "pipeline.stores.StoreError: ")
 _OUT_OF_MEMORY = ("node running low on memory", "RAY_memory_usage_threshold")  # Ray's words, 2.60
 
 
@@ -28,14 +29,17 @@ class Account:
 
     @property
     def not_written(self) -> bool:
-        """Whether the run was trained and its outputs could not be written (`pipeline.trial`)."""
-        return ".NotWritten: " in self.text
+        """Whether the disk or the store failed, and not the run."""
+        return any(name in self.text for name in _NOT_WRITTEN)
 
     @property
     def last_line(self) -> str:
         """The last line, which names what was raised."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        return lines[-1].removeprefix("pipeline.trial.NotWritten: ") if lines else _SILENT
+        last = lines[-1] if lines else _SILENT
+        for name in _NOT_WRITTEN:
+            last = last.removeprefix(name)
+        return last
 
 
 def account_of(trial: Any) -> Account:

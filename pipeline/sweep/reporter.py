@@ -2,12 +2,15 @@
 
 import logging
 import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 
 from pipeline import results, running
 from pipeline.places import Place
+from pipeline.stores import StoreError
 from pipeline.sweep.account import Account, account_of
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
 
@@ -51,6 +54,23 @@ class Reporter(tune.Callback):
             self._events.put(Finished(result["key"], result["row"]))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        with self._store_watched():
+            self._tried_again(trial)
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        with self._store_watched():
+            self._given_up(trial)
+
+    @contextmanager
+    def _store_watched(self) -> Iterator[None]:
+        """Ends the sweep with what a store says inside that is away for good: Tune would print it
+        with all that it knows."""
+        try:
+            yield
+        except StoreError as error:
+            self._events.put(error)
+
+    def _tried_again(self, trial: Any) -> None:
         key = _key(trial)
         if self._took_too_long(key):  # another worker finds the failure file and gives up
             return
@@ -68,7 +88,7 @@ class Reporter(tune.Callback):
                 *(key, account.last_line),
             )
 
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+    def _given_up(self, trial: Any) -> None:
         key = _key(trial)
         if key in results.row_keys(self._out):
             self._events.put(Finished(key, results.read_row(self._out, key)))

@@ -114,7 +114,7 @@ def test_compacted_rows_read_like_single_ones(tmp_path: Path, make_row: Any) -> 
     assert results.row_keys(tmp_path) == {row["key"] for row in rows}
     assert results.read_rows([tmp_path]) == rows
     assert results.read_row(tmp_path, rows[3]["key"]) == rows[3]
-    results.failure_path(tmp_path, rows[0]["key"]).write_text("an earlier start")
+    results.write_text(results.failure_path(tmp_path, rows[0]["key"]), "an earlier start")
     assert results.failed_keys(tmp_path) == set()
 
 
@@ -268,8 +268,8 @@ def test_command_compacts_and_undoes(
 
     results.prepare(tmp_path)
     rows = some_rows(tmp_path, make_row, seeds=range(3))
-    command(tmp_path)
-    command(tmp_path, undo=True)
+    command(str(tmp_path))
+    command(str(tmp_path), undo=True)
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path}: 3 rows, 3 -> 1 files",
         f"{tmp_path}: 3 rows, 1 -> 3 files",
