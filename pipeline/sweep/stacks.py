@@ -21,6 +21,7 @@ from fcdd.config import Run
 from fcdd.data.task import Images, Pool
 from fcdd.training import Epoch
 from pipeline import results, running
+from pipeline.stores import StoreError
 from pipeline.sweep.account import account_of
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
 from pipeline.sweep.worker import (
@@ -146,7 +147,8 @@ class _Reports:
         rows, failed = rows or [], failed or {}
         for key in (*failed, *(row["key"] for row in rows)):
             self._at.pop(key, None)
-            running.end(self._folder, key)
+            with suppress(OSError):  # the end of the stack removes it, or its age tells
+                running.end(self._folder, key)
         said, self._waiting = self._waiting, {}
         tune.report({"epochs": said, "notes": [*self.notes], "rows": rows, "failed": failed})
         self.notes.clear()
@@ -191,6 +193,26 @@ class StackReporter(tune.Callback):
             self._end(Failed(key, message))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        with self._store_watched():
+            self._tried_again(trial)
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        with self._store_watched():
+            self._settle(trial, account_of(trial).last_line)
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        with self._store_watched():
+            self._settle(trial, "it left them open")
+
+    @contextmanager
+    def _store_watched(self) -> Iterator[None]:
+        """Ends the sweep with what a store says inside that is away for good."""
+        try:
+            yield
+        except StoreError as error:
+            self._events.put(error)
+
+    def _tried_again(self, trial: Any) -> None:
         account = account_of(trial)
         lost_gpu = ".DeviceLost: " in account.text
         late = bool(running.overtime(self._out, _keys(trial)[0]))
@@ -201,12 +223,6 @@ class StackReporter(tune.Callback):
                 "the stack of run %s lost its %s (%s); its runs begin anew elsewhere",
                 *(_keys(trial)[0], "GPU" if lost_gpu else "worker", account.last_line),
             )
-
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._settle(trial, account_of(trial).last_line)
-
-    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._settle(trial, "it left them open")
 
     def _settle(self, trial: Any, reason: str) -> None:
         rows = results.row_keys(self._out)
