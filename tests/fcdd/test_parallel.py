@@ -136,6 +136,7 @@ def trained(team: Team | None, folder: Path, run: Run, checkpoint: bool) -> None
     save_file(state | {"losses": losses}, folder / (str(team.rank) if team else "one"))
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("objective", ["fcdd", "maps", "hsc", "ae"])
 def test_team_trains_as_one_process_does(tmp_path: Path, digits_run: Run, objective: str) -> None:
     run = small_run(objective, digits_run)
@@ -156,6 +157,7 @@ def fresh(run: Run) -> dict[str, Tensor]:
     return build(run).state_dict()
 
 
+@pytest.mark.services
 def test_team_goes_on_from_a_checkpoint_of_its_leader(tmp_path: Path, digits_run: Run) -> None:
     run = small_run("fcdd", digits_run)
     together(trained, tmp_path, change(run, {"training.epochs": 1}), True)
