@@ -15,6 +15,7 @@ _GS_QUERY = ("endpoint_override", "scheme")
 _SECRET = ("key", "secret", "token", "password", "credential", "signature", "sas")
 _PATIENT, _HASTY = 8, 2  # attempts of a request: up to a minute, about a second
 _CONNECT_SECONDS = 5.0
+_LONGEST = 300  # characters of what a store says
 _SILENCE_SECONDS = {False: 30.0, True: 15.0}  # of an attempt, hasty or not
 
 
@@ -139,6 +140,8 @@ def brief(error: BaseException) -> str:
             f"access is denied ({told}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or "
             "AWS_PROFILE on every machine, or give the machines a role"
         )
+    if "OAuth2 access token" in told:
+        return "no Google credentials are found; set GOOGLE_APPLICATION_CREDENTIALS everywhere"
     if "HTTP status 301" in told:
         return f"the bucket is in another region ({told}); set AWS_REGION, or add ?region=REGION"
-    return told
+    return told[:_LONGEST]

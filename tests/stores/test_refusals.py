@@ -132,6 +132,13 @@ def test_what_is_no_place_is_named_with_its_rule(text: str, told: str) -> None:
         reached(text)
 
 
+def test_no_google_credentials() -> None:
+    refused(
+        "gs://bucket/a?endpoint_override=127.0.0.1:9&scheme=http",
+        "gs://bucket/a.*: no Google credentials are found; set GOOGLE_APPLICATION_CREDENTIALS",
+    )
+
+
 def test_report_is_not_written_into_a_store(server: Server, bucket: str, tmp_path: Path) -> None:
     uri = f"s3://{bucket}/report?{server.query}"
     done = fcdd("report", str(tmp_path), "--out", uri)

@@ -127,7 +127,7 @@ def test_server_that_goes_away_for_a_while_costs_nothing(
 def test_server_that_stays_away_ends_the_sweep_with_one_line_and_nothing_by_half(
     world: World, stored: Stored, server: Server
 ) -> None:
-    command = ("run", write_spec(world, runs=1, epochs=100), "--out", str(stored), *OFTEN)
+    command = ("run", write_spec(world, runs=1, epochs=40), "--out", str(stored), *OFTEN)
     sweep = world.fcdd("gone", *command)
     in_training(world, "gone", stored, sweep)
     server.stop()
