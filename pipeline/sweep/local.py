@@ -8,12 +8,14 @@ import logging
 import queue
 import tempfile
 import threading
+from collections import UserDict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.search import BasicVariantGenerator
 
 from fcdd.data.task import Images, Pool
 from pipeline.benchmark import Resources
@@ -189,11 +191,17 @@ def _fit(
     with tempfile.TemporaryDirectory(prefix="fcdd-tune-") as storage:
         tune.Tuner(
             trainable,
-            param_space={"trial": tune.grid_search(configs)},
+            param_space={"trial": {}},
             tune_config=tune.TuneConfig(
+                # Points, because Tune copies a grid whole for each of its values: of 10,000 runs
+                # none had begun after 200 s of processor time. A dict would be taken apart.
+                search_alg=BasicVariantGenerator(
+                    points_to_evaluate=[{"trial": UserDict(config)} for config in configs],
+                    max_concurrent=1 if one_at_a_time else 0,
+                ),
+                num_samples=len(configs),
                 reuse_actors=True,
                 scheduler=NewestFirst(),
-                max_concurrent_trials=1 if one_at_a_time else None,
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,

@@ -9,6 +9,7 @@ beyond the two hosts and this machine.
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -246,8 +247,8 @@ def test_job_goes_through_the_tunnel_of_ray_dashboard(up: Cluster) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(results.read_rows([up.shared / "tunnel"])) == 2
     finally:
-        os.killpg(tunnel.pid, 9)
-        tunnel.wait(30)
+        os.killpg(tunnel.pid, signal.SIGKILL)
+        tunnel.communicate(timeout=30)
 
 
 def answers(url: str) -> bool:

@@ -4,7 +4,8 @@ python tests/speed/simulated.py --out DIR --num 10000 --slots 16 [--no-tracking]
 
 Planning, Ray Tune, reports, heartbeats, rows, events, MLflow and the lock are the shipped ones. In
 the workers alone, `pipeline.trial.execute` is replaced: it writes the files of a real run (trained
-once, before) under the new run's key. Prints one line of JSON.
+once, before) under the new run's key. Prints one line of JSON; DIR.samples holds what was sampled
+so far, for a sweep that is stopped.
 """
 
 import argparse
@@ -165,6 +166,8 @@ class Samples:
             now = time.perf_counter() - started
             memory = pages * resource.getpagesize()
             self.taken.append((now, time.process_time(), memory, rows))
+            with Path(f"{self._rows.parent}.samples").open("a") as file:
+                print(json.dumps([*self.taken[-1], self.threads]), file=file)
 
     def end(self) -> None:
         self._done.set()
