@@ -1,6 +1,7 @@
 """From what Tune observes to events, and to the failure file of a run whose worker was lost."""
 
 import logging
+import pickle
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class Reporter(tune.Callback):
         if result.get("epochs"):
             self._events.put(Progressed(result["key"], result["epochs"]))
         if result.get("row"):
-            self._events.put(Finished(result["key"], result["row"]))
+            self._events.put(Finished(result["key"], pickle.loads(result["row"])))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         with self._store_watched():

@@ -3,6 +3,7 @@
 import faulthandler
 import logging
 import os
+import pickle
 import socket
 import tempfile
 import threading
@@ -236,7 +237,9 @@ class _Reports:
     def tell(self, *, row: dict[str, Any] | None = None) -> None:
         """Tells about the epochs that wait, and of a run that is done its row."""
         said, self._waiting = self._waiting, []
-        tune.report({"key": self._key, "epochs": said, "notes": [*self.notes], "row": row})
+        # As bytes: of every number in a nested dict Tune keeps statistics for good, in the driver.
+        packed = None if row is None else pickle.dumps(row)
+        tune.report({"key": self._key, "epochs": said, "notes": [*self.notes], "row": packed})
         self.notes.clear()
         self._told = time.monotonic()
 
