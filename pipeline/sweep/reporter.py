@@ -91,7 +91,9 @@ class Reporter(tune.Callback):
 
     def _given_up(self, trial: Any) -> None:
         key = _key(trial)
-        if key in results.row_keys(self._out):
+        if key in results.row_keys(self._out):  # its worker had no time to clean up
+            running.end(self._out, key)
+            results.remove_checkpoints(self._out, {key})
             self._events.put(Finished(key, results.read_row(self._out, key)))
             return
         path = results.failure_path(self._out, key)

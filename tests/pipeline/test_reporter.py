@@ -100,10 +100,14 @@ def test_run_whose_worker_was_lost_after_its_row_is_finished(
     tmp_path: Path, make_row: Callable[..., dict[str, Any]]
 ) -> None:
     results.prepare(tmp_path)
+    running.write(tmp_path, KEY, BEAT)
+    (tmp_path / "checkpoints" / KEY).mkdir(parents=True)
     results.write_row(tmp_path, make_row(key=KEY))
     (event,) = report(tmp_path, DIED)
     assert isinstance(event, Finished)
     assert event.row == results.read_row(tmp_path, KEY)
+    assert running.read(tmp_path) == {}
+    assert list((tmp_path / "checkpoints").iterdir()) == []
     assert results.failed_keys(tmp_path) == set()
 
 
