@@ -90,7 +90,6 @@ def test_submitted_job_that_fails_says_so_and_its_exit_code_comes_back(
     )
     assert code == 1, world.said("broken")
     assert "1 of 1 runs have no row" in world.said("broken")
-    assert "failed" in world.said("broken").splitlines()[-1] + world.said("broken").splitlines()[-3]
     (failure,) = (tmp_path / "out" / "failures").iterdir()
     assert "FloatingPointError: the loss is" in failure.read_text()
 
@@ -99,6 +98,7 @@ def test_head_lets_nobody_in_without_its_token(world: World, address: str) -> No
     with pytest.raises(urllib.error.HTTPError) as told:
         urllib.request.urlopen(f"{address}/api/jobs/", timeout=20)
     assert told.value.code == 401
+    told.value.close()
     wrong = world.folder / "wrong"
     wrong.write_text("0" * 64)
     command = ["ray", "job", "submit", "--address", address, "--", "true"]
