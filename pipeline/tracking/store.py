@@ -21,7 +21,7 @@ from pipeline.places import Place
 _PARENT = "mlflow.parentRunId"
 _KNOCK_SECONDS = 5
 _BATCH = 1000  # most metrics, parameters and tags that MLflow takes at once
-_READ_AT_ONCE = 1000  # rows that `complete` holds as Python values
+_READ_AT_ONCE = 200  # rows that `complete` holds as Python values
 _FINAL = ("image_auroc", "image_ap", "train_images_per_second", "train_seconds")
 
 
@@ -104,7 +104,7 @@ class Store:
         token = None
         while True:
             page = self._client.search_runs(
-                [self._experiment], filter_string, max_results=1000, page_token=token
+                [self._experiment], filter_string, max_results=200, page_token=token
             )
             runs += page
             token = page.token
