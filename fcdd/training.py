@@ -82,9 +82,7 @@ def fit(
     train_seconds = earlier.train_seconds if earlier else 0.0
     for epoch in epochs:
         report(epoch)
-    step = make_step(
-        run, net, optimizer, upsampling=upsampling, execution=execution, team=team
-    )
+    step = make_step(run, net, optimizer, upsampling=upsampling, execution=execution, team=team)
     saved = time.monotonic()
     for number in range(len(epochs) + 1, run.training.epochs + 1):
         started = time.perf_counter()
