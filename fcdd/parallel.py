@@ -77,7 +77,7 @@ def shared_norms(net: nn.Module) -> Iterator[None]:
     batch. Modules stay the same objects, and are afterwards what they were."""
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     for module in norms:
-        module.forward = _shared(module)
+        setattr(module, "forward", _shared(module))  # noqa: B010
     try:
         yield
     finally:

@@ -2,15 +2,16 @@
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from fcdd.checkpoint import Checkpoints
 from fcdd.config import Run, change
@@ -40,7 +41,7 @@ def member(rank: int, size: int, port: int, work: Callable[..., None], given: An
 
 def together(work: Callable[..., None], *given: Any, size: int = 2) -> None:
     """Calls `work(team, *given)` in `size` processes."""
-    mp.spawn(member, args=(size, free_port(), work, given), nprocs=size)
+    spawn(member, args=(size, free_port(), work, given), nprocs=size)
 
 
 def normalised(team: Team, folder: Path, inputs: Tensor, weights: Tensor) -> None:
@@ -123,8 +124,8 @@ def make(run: Run) -> Task:
     images = load(run.data, None)
     assert isinstance(images, Images)
     task = make_task(run, images, pool, device=CPU)
-    object.__setattr__(task, "train_images", task.train_images[:70])
-    return task
+    assert isinstance(task.train_images, Tensor)
+    return replace(task, train_images=task.train_images[:70])
 
 
 def trained(team: Team | None, folder: Path, run: Run, checkpoint: bool) -> None:

@@ -94,7 +94,7 @@ def kill_at_stack(driver: "subprocess.Popen[str]", out: Path, *, times: int, epo
 def test_every_run_of_a_stack_leaves_its_row_or_its_failure(
     tmp_path: Path, marked_environment: dict[str, str]
 ) -> None:
-    short = {"training.epochs": 2}
+    short: dict[str, float] = {"training.epochs": 2}
     changes = [short | {"seed": seed} for seed in range(4)]
     changes[1] |= {"training.lr": 1e38}
     changes += [{"training.epochs": 1}, short | {"seed": 9}]

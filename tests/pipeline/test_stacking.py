@@ -27,7 +27,7 @@ KEYS = ["a" * 16, "b" * 16, "c" * 16]
 
 
 def test_runs_of_one_kind_are_found_in_their_order(digits_run: Run) -> None:
-    wide = {"net.name": "FCDD_CNN28_W"}
+    wide: dict[str, object] = {"net.name": "FCDD_CNN28_W"}
     changes: list[dict[str, object]] = [{"seed": 0}, wide, {"seed": 1, "training.lr": 0.5}]
     changes += [{**wide, "data.normal_class": 1}, {"training.batch_size": 16}, {"seed": 2}]
     runs = [change(digits_run, one) for one in changes]
