@@ -4,7 +4,7 @@ BIN := .venv/bin
 OUT := results/quickstart
 CHAOS := --times 10
 
-.PHONY: install quickstart test services chaos lint speed scale clean
+.PHONY: install quickstart test services long chaos lint speed scale clean
 
 install: .venv/.installed
 
@@ -29,6 +29,10 @@ test: install
 # Tests that start servers, clusters, browsers and TeX, or kill processes.
 services: install
 	$(BIN)/python -m pytest -m services
+
+# Those that take minutes each: chaos, launchers over ssh, full disks, lost heads.
+long: install
+	$(BIN)/python -m pytest -m long
 
 # The chaos test's long form; options: tests/chaos/chaos.py
 chaos: install

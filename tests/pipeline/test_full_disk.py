@@ -14,7 +14,7 @@ from victims import World, wait
 
 from pipeline import results
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]  # on a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # on a busy machine
 SPEC = """
 from jobs.specs.quickstart import base
 from fcdd.config import change

@@ -13,7 +13,7 @@ from victims import Cluster, World, kill, wait
 from pipeline import results
 
 pytestmark = [
-    pytest.mark.services,
+    pytest.mark.long,
     pytest.mark.timeout(600),  # on a busy machine
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc"),
 ]

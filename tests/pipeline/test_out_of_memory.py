@@ -15,7 +15,7 @@ from pipeline import results, running
 
 GIB = 1 << 30
 pytestmark = [
-    pytest.mark.services,
+    pytest.mark.long,
     pytest.mark.timeout(600),  # on a busy machine
     pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc/meminfo"),
 ]

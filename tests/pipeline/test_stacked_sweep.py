@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import results, running
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]  # on a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # on a busy machine
 DRIVER = """
 import json, os, sys
 from jobs.cli import SWITCHES

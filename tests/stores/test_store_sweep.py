@@ -13,7 +13,7 @@ from victims import World, kill, wait
 from pipeline import results, running
 from pipeline.places import Stored
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]  # on a busy machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # on a busy machine
 SPEC = """
 from jobs.specs.quickstart import base
 from fcdd.config import change
