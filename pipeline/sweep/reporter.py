@@ -1,7 +1,7 @@
 """From what Tune observes to events, and to the failure file of a run whose worker was lost."""
 
+import json
 import logging
-import pickle
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ class Reporter(tune.Callback):
         if result.get("epochs"):
             self._events.put(Progressed(result["key"], result["epochs"]))
         if result.get("row"):
-            self._events.put(Finished(result["key"], pickle.loads(result["row"])))
+            self._events.put(Finished(result["key"], json.loads(result["row"])))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         with self._store_watched():

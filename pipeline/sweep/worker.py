@@ -1,9 +1,9 @@
 """What a Ray worker does: one run after the other, with a heartbeat in running/<key>.json."""
 
 import faulthandler
+import json
 import logging
 import os
-import pickle
 import socket
 import tempfile
 import threading
@@ -237,8 +237,8 @@ class _Reports:
     def tell(self, *, row: dict[str, Any] | None = None) -> None:
         """Tells about the epochs that wait, and of a run that is done its row."""
         said, self._waiting = self._waiting, []
-        # As bytes: of every number in a nested dict Tune keeps statistics for good, in the driver.
-        packed = None if row is None else pickle.dumps(row)
+        # As text: of every number in a nested dict Tune keeps statistics for good, in the driver.
+        packed = None if row is None else json.dumps(row)
         tune.report({"key": self._key, "epochs": said, "notes": [*self.notes], "row": packed})
         self.notes.clear()
         self._told = time.monotonic()
