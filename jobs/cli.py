@@ -11,6 +11,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Typer 0.29 imports pydantic for its own --help, unset, of a group: a third of the start.
+    add_help_option=False,
     help="Benchmarks of explainable one-class classification of images (FCDD).",
 )
 app.command()(run.run)
@@ -42,8 +44,20 @@ SWITCHES = {
 }
 
 
+def _show_help(context: typer.Context, asked: bool) -> None:
+    if asked:
+        typer.echo(context.get_help(), nl=False)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
+    help_: Annotated[
+        bool,
+        typer.Option(
+            "--help", is_eager=True, callback=_show_help, help="Show this message and exit."
+        ),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     if debug:
