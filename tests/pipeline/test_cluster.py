@@ -200,13 +200,15 @@ def test_two_nodes_share_the_runs_and_a_lost_node_costs_nothing(head: Head, tmp_
                 break
             assert sweep.poll() is None and time.monotonic() < deadline, sweep.communicate()
             time.sleep(0.05)
-        for process in second:
+        worker = next(pid for pid, key in at_work.items() if key == lost[0])
+        for process in (worker, *second):  # a node is lost with all that is on it
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        assert not (out / "rows" / f"{lost[0]}.parquet").exists()
         output, _ = sweep.communicate(timeout=200)
     assert sweep.returncode == 0, output
     assert "two: 3 of 3 rows" in output
-    assert f"run {lost[0]}: goes on from its checkpoint after epoch" in output
+    assert f"run {lost[0]}: goes on from its checkpoint after epoch" in output, output
     here = tmp_path / "here"
     fcdd(head, "run", str(spec), "--out", str(here), "--no-tracking", "--device", "cpu")
     assert [*differences(out, here)] == []
