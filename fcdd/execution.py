@@ -26,15 +26,19 @@ Recorder = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 @dataclass(frozen=True)
 class Execution:
     """`compiled`: the net by torch.compile, which fuses its layers. `graphs`: whole steps as CUDA
-    graphs, so that Python launches one thing per step instead of hundreds."""
+    graphs, so that Python launches one thing per step instead of hundreds. `processes`: how many
+    share every step (`fcdd.parallel`)."""
 
     compiled: bool = False
     graphs: bool = False
+    processes: int = 1
 
     def __str__(self) -> str:
         """The words of the column `execution`."""
         names = ("compiled", "CUDA graphs")
         used = [name for name, on in zip(names, (self.compiled, self.graphs), strict=True) if on]
+        if self.processes > 1:
+            used.append(f"{self.processes} processes")
         return ", ".join(used) or "eager"
 
     def ways(self) -> Iterator["Execution"]:

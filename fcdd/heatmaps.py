@@ -166,6 +166,14 @@ def kth_smallest(values: Tensor, quantile: float) -> Tensor:
 
     Raises ValueError for a quantile outside of (0, 1].
     """
+    return values.kthvalue(kth(quantile, values.shape[1]), dim=1).values
+
+
+def kth(quantile: float, num: int) -> int:
+    """Which of `num` values in rising order, counted from 1, stands for `quantile`.
+
+    Raises ValueError for a quantile outside of (0, 1].
+    """
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile {quantile} must lie above 0 and at most at 1, such as 0.97")
-    return values.kthvalue(max(int(quantile * values.shape[1]), 1), dim=1).values
+    return max(int(quantile * num), 1)

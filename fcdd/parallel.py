@@ -50,6 +50,25 @@ class Team:
         rows = self.rows(len(inputs))
         return _Gathered.apply(forward(inputs[rows]), rows.start, len(inputs))
 
+    def leader_says(self, yes: bool) -> bool:
+        """What the leading process passes as `yes`, in all of them."""
+        word = torch.tensor([yes], dtype=torch.uint8, device=self._device())
+        dist.broadcast(word, src=0)
+        return bool(word.item())
+
+    def check_same(self, number: int, *, what: str) -> None:
+        """Raises RuntimeError unless `number`, which is `what`, is the same in all processes."""
+        ends = torch.tensor([number, -number], device=self._device())
+        dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+        most, least = int(ends[0]), -int(ends[1])
+        if most != least:
+            raise RuntimeError(f"the processes of a team differ in {what}: {least} to {most}")
+
+    @staticmethod
+    def _device() -> str:
+        """Where messages have to lie: NCCL takes them from GPUs alone."""
+        return "cuda" if dist.get_backend() == "nccl" else "cpu"
+
     def sum_gradients(self, net: nn.Module) -> None:
         """Replaces each gradient with its sum over the team, all in one message."""
         gradients = [p.grad for p in net.parameters() if p.grad is not None]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fcdd.config import Run
 from fcdd.data.task import Task, generator
 from fcdd.evaluation import explain
-from fcdd.heatmaps import kth_smallest
+from fcdd.heatmaps import kth
 
 _PER_LABEL = 8
 _LONGEST_SIDE_PX = 64
@@ -106,11 +106,9 @@ def _reference(run: Run, net: nn.Module, task: Task) -> np.ndarray:
     num = min(len(task.test_images), _MOST_REFERENCE_IMAGES)
     spread = torch.arange(num) * len(task.test_images) // num
     _, maps = _explained(run, net, task, spread)
-    values = maps.reshape(1, -1)
-    found = [
-        kth_smallest(values, quantile) if quantile else values.min() for quantile in _QUANTILES
-    ]
-    return np.array([float(value) for value in found])
+    values = maps.numpy().ravel()
+    places = [kth(quantile, len(values)) - 1 if quantile else 0 for quantile in _QUANTILES]
+    return np.partition(values, places)[places].astype(np.float64)
 
 
 def _shown_size(images: Tensor) -> tuple[int, int]:

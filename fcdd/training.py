@@ -66,9 +66,13 @@ def fit(
     epochs in it once more, and replaces it from time to time. The caller sets the number of threads
     (`run.threads`). Steps are executed as `execution` says, or as much of it as works here; those
     of a `team`, all of whose processes call this alike, one operation after the other. Raises
-    FloatingPointError naming epoch and step when the loss is not finite.
+    FloatingPointError naming epoch and step when the loss is not finite, and RuntimeError if the
+    processes of a `team` found different checkpoints.
     """
-    execution = EAGER if team else execution_for(run, execution, device=device)
+    if team:
+        execution = Execution(processes=team.size)
+    else:
+        execution = execution_for(run, execution, device=device)
     # channels-last: 1.1 to 1.5 times the images/s of the default on CPUs (docs/performance.md)
     net = build(run, weights=weights).to(device)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -80,6 +84,8 @@ def fit(
     earlier = restore_checkpoint(checkpoints, state) if checkpoints else None
     epochs = [Epoch(**epoch) for epoch in earlier.epochs] if earlier else []
     train_seconds = earlier.train_seconds if earlier else 0.0
+    if team:
+        team.check_same(len(epochs), what="the epochs of the checkpoint that each found")
     for epoch in epochs:
         report(epoch)
     step = make_step(run, net, optimizer, upsampling=upsampling, execution=execution, team=team)

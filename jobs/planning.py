@@ -99,9 +99,11 @@ def _machine(resources: Resources, *, device: str, cores: int | None) -> forecas
         case "cuda":
             import torch
 
-            # A row of a stack counts its share of the time, as if it had had the GPU to itself.
+            # A row of a stack counts its share of the time, as if it had had the GPU to itself; one
+            # of a team all its time, with all of its GPUs.
             each = 1 if resources.runs_per_gpu == "auto" else resources.runs_per_gpu
-            return forecast.Machine(have, torch.cuda.device_count() * each)
+            teams = max(1, torch.cuda.device_count() // resources.gpus_per_run)
+            return forecast.Machine(have, teams * each)
         case "mps":
             return forecast.Machine(have, 1)
         case _:

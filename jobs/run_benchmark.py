@@ -99,6 +99,8 @@ def run_benchmark(
                 f"{' and '.join(for_gpus)} would not be used: it is for GPUs, and the runs go to "
                 f"{device!r}; leave it out or use --device cuda"
             )
+        if device == "cuda" and not places.address:
+            _check_gpus(benchmark.resources.gpus_per_run)
         results.prepare(out)
         taken = stack.enter_context(only_driver(out))
         images, pools = load_all(benchmark, places.sources, console)
@@ -145,6 +147,18 @@ def _device_there(device: str) -> str:
     if device == "auto":
         return "cuda" if has_gpus() else "cpu"
     return device
+
+
+def _check_gpus(wanted: int) -> None:
+    """Raises ValueError if this machine has fewer GPUs than a run is to have."""
+    import torch
+
+    have = torch.cuda.device_count()
+    if wanted > have:
+        raise ValueError(
+            f"gpus_per_run {wanted}: this machine has {have} GPU(s); give at most so many, or a "
+            "cluster's --address"
+        )
 
 
 def _needed(sources: Sources, pools: Mapping[str, Pool]) -> list[Path]:

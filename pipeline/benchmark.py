@@ -14,11 +14,14 @@ class Resources:
 
     `runs_per_gpu` runs train on one GPU at once: as one stack (`fcdd.stacked`) where they can, else
     side by side; "auto" takes for each kind of run the number that a probe finds fastest.
-    `compile`: nets are compiled and steps recorded as CUDA graphs. Both mean nothing on a CPU.
-    Raises ValueError for a number below 1.
+    `gpus_per_run` GPUs train one run together, each with its share of every batch: for large
+    images; nothing shares those GPUs. `compile`: nets are compiled and steps recorded as CUDA
+    graphs, but not on several GPUs. All of this means nothing on a CPU. Raises ValueError for a
+    number below 1, and if several runs are to share several GPUs.
     """
 
     runs_per_gpu: int | Literal["auto"] = "auto"
+    gpus_per_run: int = 1
     compile: bool = True
 
     def __post_init__(self) -> None:
@@ -27,6 +30,14 @@ class Resources:
             raise ValueError(
                 f"runs_per_gpu {given!r} is neither 'auto' nor a whole number of at least 1; "
                 "1 trains one run after the other"
+            )
+        several = self.gpus_per_run
+        if not isinstance(several, int) or isinstance(several, bool) or several < 1:
+            raise ValueError(f"gpus_per_run {several!r} is not a whole number of at least 1")
+        if several > 1 and given not in ("auto", 1):
+            raise ValueError(
+                f"runs_per_gpu {given} and gpus_per_run {several} exclude each other; leave one "
+                "of them out"
             )
 
 

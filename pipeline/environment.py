@@ -5,7 +5,8 @@ import re
 import socket
 import subprocess
 import sys
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
+@cache
+def version(package: str) -> str:
+    """The installed version of `package`, looked up once."""
+    return metadata.version(package)
+
+
+@cache
 def _cpu() -> str:
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():

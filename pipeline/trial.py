@@ -10,6 +10,7 @@ import torch
 from fcdd.checkpoint import Checkpoints
 from fcdd.data.task import make_task
 from fcdd.execution import EAGER, Execution
+from fcdd.parallel import Team
 from fcdd.training import Epoch, fit
 from pipeline import environment, results
 from pipeline.outputs import Circumstances, finish
@@ -36,18 +37,17 @@ def execute(
     checkpoint_seconds: float | None = None,
     execution: Execution = EAGER,
     stack_probe: str | None = None,
+    team: Team | None = None,
 ) -> dict[str, Any]:
     """Runs `trial`, writes scores, curve, heatmaps and at last its row, and returns the row.
 
     With `checkpoint_seconds` it goes on from checkpoints/<key>/ if an interrupted run left one that
     fits, and replaces it about that often; it is removed when the row stands. Any failure is
     written to failures/<key>.txt and raised on, but for NotWritten and DeviceLost. `stack_probe`:
-    what a probe said of stacks of such runs, for the row.
+    what a probe said of stacks of such runs, for the row. With a `team` this process leads it, and
+    the others `assist`.
     """
-    places = None
-    if checkpoint_seconds is not None:
-        folder = results.checkpoint_path(out, trial.key)
-        places = Checkpoints(folder, checkpoint_seconds, _identity(trial, device, commit))
+    places = _checkpoints(trial, out, device, commit, checkpoint_seconds)
     try:
         with device_watched():
             row = _execute(
@@ -59,6 +59,7 @@ def execute(
                 checkpoints=places,
                 execution=execution,
                 stack_probe=stack_probe,
+                team=team,
             )
     except (NotWritten, DeviceLost):
         raise
@@ -68,6 +69,43 @@ def execute(
     if places:
         places.remove()
     return row
+
+
+def assist(
+    trial: Trial,
+    *,
+    out: results.Place,
+    device: torch.device,
+    commit: dict[str, Any],
+    team: Team,
+    report: Callable[[Epoch], None] = lambda epoch: None,
+    checkpoint_seconds: float | None = None,
+) -> None:
+    """Trains `trial` with the process that leads the `team` (`execute`), and writes nothing."""
+    torch.set_num_threads(trial.run.threads)
+    with device_watched():
+        fit(
+            trial.run,
+            make_task(trial.run, trial.images, trial.pool, device=device),
+            device=device,
+            weights=trial.weights,
+            report=report,
+            checkpoints=_checkpoints(trial, out, device, commit, checkpoint_seconds),
+            team=team,
+        )
+
+
+def _checkpoints(
+    trial: Trial,
+    out: results.Place,
+    device: torch.device,
+    commit: dict[str, Any],
+    seconds: float | None,
+) -> Checkpoints | None:
+    if seconds is None:
+        return None
+    folder = results.checkpoint_path(out, trial.key)
+    return Checkpoints(folder, seconds, _identity(trial, device, commit))
 
 
 def note_failure(out: results.Place, key: str, error: Exception) -> None:
@@ -112,6 +150,7 @@ def _execute(
     checkpoints: Checkpoints | None,
     execution: Execution,
     stack_probe: str | None,
+    team: Team | None,
 ) -> dict[str, Any]:
     circumstances = Circumstances(device, commit, stack_probe=stack_probe)
     torch.set_num_threads(trial.run.threads)
@@ -126,6 +165,7 @@ def _execute(
         report=report,
         checkpoints=checkpoints,
         execution=execution,
+        team=team,
     )
     with written(trial.key, out):
         return finish(trial, task, fitted, out=out, circumstances=circumstances)

@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -65,6 +65,12 @@ def run(
         str | None,
         typer.Option(help="How many runs train on a GPU at once, or auto [default: the spec's]."),
     ] = None,
+    gpus_per_run: Annotated[
+        int | None,
+        typer.Option(
+            help="How many GPUs train one run together, for large images [default: the spec's]."
+        ),
+    ] = None,
     compile_nets: Annotated[
         bool | None,
         typer.Option(
@@ -112,7 +118,8 @@ def run(
 
     benchmark: Benchmark = apply(load_spec(spec), settings=settings or [], only=only or [])
     benchmark = replace(
-        benchmark, resources=_resources(benchmark.resources, runs_per_gpu, compile_nets)
+        benchmark,
+        resources=_resources(benchmark.resources, runs_per_gpu, gpus_per_run, compile_nets),
     )
     console = Console()
     if dry_run:
@@ -159,7 +166,7 @@ def run(
                     commit=commit,
                 ),
                 device=device,
-                for_gpus=_given(runs_per_gpu, compile_nets),
+                for_gpus=_given(runs_per_gpu, gpus_per_run, compile_nets),
                 care=Care(
                     retry_failed=retry_failed,
                     max_failures=max_failures,
@@ -180,21 +187,35 @@ def run(
 
 
 def _resources(
-    given: "Resources", runs_per_gpu: str | None, compile_nets: bool | None
+    given: "Resources",
+    runs_per_gpu: str | None,
+    gpus_per_run: int | None,
+    compile_nets: bool | None,
 ) -> "Resources":
     """The spec's resources with what the options say. Raises ValueError."""
+    changes: dict[str, Any] = {}
     if compile_nets is not None:
-        given = replace(given, compile=compile_nets)
-    if runs_per_gpu is None:
-        return given
-    number = int(runs_per_gpu) if runs_per_gpu.lstrip("+-").isdecimal() else runs_per_gpu
+        changes["compile"] = compile_nets
+    if gpus_per_run is not None:
+        changes["gpus_per_run"] = gpus_per_run
+    if runs_per_gpu is not None:
+        is_number = runs_per_gpu.lstrip("+-").isdecimal()
+        changes["runs_per_gpu"] = int(runs_per_gpu) if is_number else runs_per_gpu
     try:
-        return replace(given, runs_per_gpu=number)  # pyright: ignore[reportArgumentType]
+        return replace(given, **changes)
     except ValueError as error:
-        raise ValueError(f"--runs-per-gpu: {error}") from None
+        names = {"--runs-per-gpu": runs_per_gpu, "--gpus-per-run": gpus_per_run}
+        blamed = ", ".join(name for name, value in names.items() if value is not None)
+        raise ValueError(f"{blamed}: {error}") from None
 
 
-def _given(runs_per_gpu: str | None, compile_nets: bool | None) -> list[str]:
+def _given(
+    runs_per_gpu: str | None, gpus_per_run: int | None, compile_nets: bool | None
+) -> list[str]:
     """The options that were given and act on GPUs alone."""
-    options = {"--runs-per-gpu": runs_per_gpu is not None, "--compile": compile_nets is True}
+    options = {
+        "--runs-per-gpu": runs_per_gpu is not None,
+        "--gpus-per-run": gpus_per_run is not None,
+        "--compile": compile_nets is True,
+    }
     return [name for name, given in options.items() if given]

@@ -1,6 +1,6 @@
 """What a sweep tells while it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -21,10 +21,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run wrote its row."""
+    """A run wrote its row; `epochs` are those that no Progressed told."""
 
     key: str
     row: dict[str, Any]
+    epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def sweep(
     max_failures: int = 2,
     checked: Checked | None = None,
     stacked: bool | None = None,
+    teamed: bool | None = None,
 ) -> Generator[Event, None, None]:
     """Executes the runs on the Ray that is joined (`pipeline.sweep.cluster`) and yields events;
     each run ends in one Finished or Failed.
@@ -52,7 +53,8 @@ def sweep(
     gone, and ValueError if a node joins that does not fit, as those `checked` do.
 
     On GPUs runs that can be are trained as stacks (`pipeline.sweep.stacks`), as many together as
-    `resources` say; `stacked` says so for any device, or forbids it.
+    `resources` say; `stacked` says so for any device, or forbids it. Where `resources` give a run
+    several GPUs it is trained by a team (`pipeline.sweep.teams`); `teamed` as `stacked`.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are our events
     events: queue.Queue[Event | BaseException | None] = queue.Queue()
@@ -63,7 +65,19 @@ def sweep(
     def work() -> None:
         try:
             rest = planned
-            if stacked or (stacked is None and surroundings.device == "cuda"):
+            on_gpu = surroundings.device == "cuda"
+            teams = resources.gpus_per_run > 1 and (on_gpu if teamed is None else teamed)
+            if teams:
+                rest = _fit_teams(
+                    planned,
+                    images,
+                    pools,
+                    events=events,
+                    surroundings=surroundings,
+                    size=resources.gpus_per_run,
+                    max_failures=max_failures,
+                )
+            elif on_gpu if stacked is None else stacked:
                 rest = _fit_stacks(
                     planned,
                     pools,
@@ -89,7 +103,7 @@ def sweep(
                     slot=slot,
                     reporter=reporter,
                     max_failures=max_failures,
-                    one_at_a_time=surroundings.device == "mps",
+                    at_most=1 if surroundings.device == "mps" else 0,
                 )
                 rest = [one for one in rest if one.key in reporter.aside]
             events.put(None)
@@ -155,10 +169,48 @@ def _fit_stacks(
             slot={"GPU": 1.0} if on_gpu else {},
             reporter=reporter,
             max_failures=max_failures,
-            one_at_a_time=False,
         )
     alone = {stack[0].key for stack in stacks if len(stack) == 1} | reporter.aside
     return [one for stack in stacks for one in stack if one.key in alone]
+
+
+def _fit_teams(
+    planned: list[Planned],
+    images: Mapping[str, Images],
+    pools: Mapping[str, Pool],
+    *,
+    events: "queue.Queue[Event | BaseException | None]",
+    surroundings: Surroundings,
+    size: int,
+    max_failures: int,
+) -> list[Planned]:
+    """Trains those runs by teams of `size` processes that can be, and returns the others, and those
+    whose team ran out of memory."""
+    from pipeline.sweep.teams import WAITING_CPU, execute_team_config, teams_of  # Ray Train
+
+    fit, single = teams_of(planned)
+    if not fit:
+        return single
+    reporter = Reporter(
+        events, surroundings.out, time_limit_seconds=surroundings.time_limit_seconds
+    )
+    room = ray.cluster_resources().get("GPU" if surroundings.device == "cuda" else "CPU", 1)
+    _fit(
+        [_config(one) for one in fit],
+        tune.with_parameters(
+            execute_team_config,
+            # References: the processes of a team share what the node has already.
+            images={name: ray.put(one) for name, one in images.items()},
+            pools={name: ray.put(one) for name, one in pools.items()},
+            surroundings=surroundings,
+            size=size,
+        ),
+        slot={"CPU": WAITING_CPU},
+        reporter=reporter,
+        max_failures=max_failures,
+        at_most=max(1, int(room) // size),
+    )
+    return [*single, *(one for one in fit if one.key in reporter.aside)]
 
 
 def _config(one: Planned) -> dict[str, Any]:
@@ -180,10 +232,11 @@ def _fit(
     slot: Mapping[str, float],
     reporter: tune.Callback,
     max_failures: int,
-    one_at_a_time: bool,
+    at_most: int = 0,
 ) -> None:
-    """Executes the runs or stacks, each with the resources of `slot` and the CPUs of its threads if
-    `slot` names no CPUs, and returns when each is finished, failed or put aside."""
+    """Executes the runs, stacks or teams, each with the resources of `slot` and the CPUs of its
+    threads if `slot` names no CPUs, `at_most` so many at once (0: as many as have room), and
+    returns when each is finished, failed or put aside."""
     trainable = tune.with_resources(
         trainable,
         lambda config: tune.PlacementGroupFactory([{"CPU": config["trial"]["threads"], **slot}]),
@@ -197,7 +250,7 @@ def _fit(
                 # none had begun after 200 s of processor time. A dict would be taken apart.
                 search_alg=BasicVariantGenerator(
                     points_to_evaluate=[{"trial": UserDict(config)} for config in configs],
-                    max_concurrent=1 if one_at_a_time else 0,
+                    max_concurrent=at_most,
                 ),
                 num_samples=len(configs),
                 reuse_actors=True,

@@ -49,10 +49,11 @@ class Reporter(tune.Callback):
     ) -> None:
         for note in result.get("notes", ()):
             logger.warning("run %s: %s", result["key"], note)
-        if result.get("epochs"):
-            self._events.put(Progressed(result["key"], result["epochs"]))
+        key, epochs = _key(trial), result.get("epochs", [])
         if result.get("row"):
-            self._events.put(Finished(result["key"], json.loads(result["row"])))
+            self._events.put(Finished(key, json.loads(result["row"]), epochs))
+        elif epochs:
+            self._events.put(Progressed(key, epochs))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         with self._store_watched():

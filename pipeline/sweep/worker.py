@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -95,7 +95,7 @@ def execute_config(
         pools[one["pool"]] if one["pool"] else None,
         surroundings.weights,
     )
-    reports = _Reports(folder, key, run.training.epochs)
+    reports = Reports(folder, key, run.training.epochs)
     try:
         with (
             time_limit(surroundings.time_limit_seconds, running.overtime_path(folder, key)),
@@ -186,11 +186,18 @@ class _Notes(logging.Handler):
         self._notes.append(record.getMessage())
 
 
-class _Reports:
-    """Tells Tune about epochs and notes, and writes the heartbeat."""
+class Reports:
+    """Tells Tune about epochs and notes by `send`, and writes the heartbeat."""
 
-    def __init__(self, folder: Place, key: str, epochs: int) -> None:
-        self._folder, self._key = folder, key
+    def __init__(
+        self,
+        folder: Place,
+        key: str,
+        epochs: int,
+        *,
+        send: Callable[[dict[str, Any]], None] = tune.report,
+    ) -> None:
+        self._folder, self._key, self._send = folder, key, send
         self._fixed = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -230,16 +237,20 @@ class _Reports:
         """Takes an epoch, and tells about all that wait when it is time."""
         self._waiting.append(asdict(epoch))
         self._epoch = epoch.epoch
-        if time.monotonic() - self._told > REPORT_SECONDS:
+        if self.due():
             self.tell()
             self._due.set()
+
+    def due(self) -> bool:
+        """Whether it is time for a report."""
+        return time.monotonic() - self._told > REPORT_SECONDS
 
     def tell(self, *, row: dict[str, Any] | None = None) -> None:
         """Tells about the epochs that wait, and of a run that is done its row."""
         said, self._waiting = self._waiting, []
         # As text: of every number in a nested dict Tune keeps statistics for good, in the driver.
         packed = None if row is None else json.dumps(row)
-        tune.report({"key": self._key, "epochs": said, "notes": [*self.notes], "row": packed})
+        self._send({"key": self._key, "epochs": said, "notes": [*self.notes], "row": packed})
         self.notes.clear()
         self._told = time.monotonic()
 

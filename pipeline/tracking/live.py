@@ -114,9 +114,9 @@ class Tracker:
             case Progressed(key, epochs):
                 if self._store.is_open(key):
                     self._store.log_epochs(key, epochs)
-            case Finished(key, row):
+            case Finished(key, row, epochs):
                 if self._store.is_open(key):
-                    self._store.finish(key, row)
+                    self._store.finish(key, row, epochs=epochs)
                 else:
                     add(self._store, self._out, row)
             case Failed(key, message):

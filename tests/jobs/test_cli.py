@@ -117,6 +117,15 @@ BAD = [
     (("run", "quickstart", "--runs-per-gpu=0"), "--runs-per-gpu: runs_per_gpu 0 is neither 'auto'"),
     (("run", "quickstart", "--runs-per-gpu=-1"), "nor a whole number of at least 1"),
     (("run", "quickstart", "--runs-per-gpu=most"), "runs_per_gpu 'most' is neither 'auto' nor"),
+    (("run", "quickstart", "--gpus-per-run=0"), "--gpus-per-run: gpus_per_run 0 is not a whole"),
+    (
+        ("run", "quickstart", "--gpus-per-run=4", "--runs-per-gpu=2"),
+        "runs_per_gpu 2 and gpus_per_run 4 exclude each other",
+    ),
+    (
+        ("run", "quickstart", "--device", "cpu", "--gpus-per-run=2"),
+        "--gpus-per-run would not be used: it is for GPUs, and the runs go to 'cpu'",
+    ),
     (
         ("run", "quickstart", "--device", "cpu", "--runs-per-gpu=2"),
         "--runs-per-gpu would not be used: it is for GPUs, and the runs go to 'cpu'",

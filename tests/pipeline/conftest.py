@@ -11,6 +11,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,21 @@ def marked_environment() -> Iterator[dict[str, str]]:
     """An environment whose mark finds every process of a sweep; none may be left (on Linux)."""
     value = uuid.uuid4().hex
     yield os.environ | {"FCDD_TEST_MARK": value}
-    left = marked(value)
+    deadline = time.monotonic() + 10  # a worker may need a moment to learn of its node's end
+    while marked(value) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    left = {process: _command(process) for process in marked(value)}
     for process in left:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     assert not left, "the sweep left processes behind"
+
+
+def _command(process: int) -> str:
+    """What `process` is; "" if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
 
 
 def marked(value: str) -> list[int]:
