@@ -24,9 +24,9 @@ def tell_throughput(out: Place, keys: Collection[str], started: float, console: 
     each = sorted(row["train_images_per_second"] for row in rows)
     say(
         console,
-        f"{len(rows)} runs in {seconds:.0f} s; training one run: {each[len(each) // 2]:,.0f} "
-        f"images/s (median of {len(each)}, {each[0]:,.0f} to {each[-1]:,.0f}); whole sweep with "
-        f"start and evaluation: {images / seconds:,.0f} images/s",
+        f"{len(rows)} run{'s' * (len(rows) > 1)} in {seconds:.0f} s; training one run: "
+        f"{each[len(each) // 2]:,.0f} images/s (median of {len(each)}, {each[0]:,.0f} to "
+        f"{each[-1]:,.0f}); whole sweep with start and evaluation: {images / seconds:,.0f} images/s",
     )
 
 

@@ -54,7 +54,9 @@ def build(
     `rescore.rescored` does.
     """
     rows = load(folders, allow_missing=options.allow_missing)
-    progress(f"{int(rows.present.sum())} rows of {len(folders)} folder(s) ...")
+    progress(
+        f"{int(rows.present.sum())} rows of {len(folders)} folder{'s' * (len(folders) > 1)} ..."
+    )
     names = metrics(rows, options)
     if options.rescore:
         rows = rescored(rows, names, progress=_counted(progress))

@@ -51,7 +51,7 @@ def caption(title: str, curves: Sequence[Curve]) -> str:
     counts = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     parts = [
         f"{METRICS[first.metric]} on {title} against {first.label}: mean over classes and "
-        f"{counts} seed(s); bands are 95 % intervals, thin lines single classes"
+        f"{plots.counted(counts, 'seed')}; bands are 95 % intervals, thin lines single classes"
     ]
     if _has_gain(curves):
         parts.append(

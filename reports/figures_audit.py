@@ -80,9 +80,10 @@ def write(
         mark = audited[0].row["watermark.kind"]
         caption = (
             f"Audit of {method.label} on {data.title}, trained with a mark ({mark}) on "
-            f"{audited[0].row['watermark.target']} images, means over {seeds} seed(s). Left: the "
-            "share of heatmap mass on nominal test images that lies on the mark; the bar is the "
-            "mark's share of the image. Right: AUROC when test images carry the mark."
+            f"{audited[0].row['watermark.target']} images, means over "
+            f"{plots.counted(seeds, 'seed')}. Left: the share of heatmap mass on nominal test "
+            "images that lies on the mark; the bar is the mark's share of the image. Right: AUROC "
+            "when test images carry the mark."
         )
         drawn.append(plots.save(numbers(data, audited), out / stem, caption=caption))
         for number, name in data.classes:

@@ -54,7 +54,8 @@ def _rates_caption(data: DataSet, methods: Sequence[Method], kind: str) -> str:
 def over_seeds(methods: Sequence[Method]) -> str:
     """How many seeds are averaged, for a caption."""
     counts = sorted({len({row["seed"] for row in method.rows}) for method in methods})
-    return f"over {' to '.join({str(counts[0]): 0, str(counts[-1]): 0})} seed(s)"
+    between = " to ".join({str(counts[0]): 0, str(counts[-1]): 0})
+    return f"over {plots.counted(between, 'seed')}"
 
 
 def spread(methods: Sequence[Method]) -> str:

@@ -86,9 +86,9 @@ def write(data: DataSet, found: Sequence[Entry], out: Path) -> list[Drawn]:
     seeds = max(entry.stability.num_seeds for entry in anomalous)
     caption = (
         f"Heatmaps of the same anomalous images of {data.title} ({images} per class) across "
-        f"{seeds} seed(s): overlap (Jaccard index) of the highest {100 * TOP:g} % of pixels and "
-        "Spearman's rank correlation, means over pairs of seeds; the dotted line is what "
-        "unrelated heatmaps have"
+        f"{plots.counted(seeds, 'seed')}: overlap (Jaccard index) of the highest {100 * TOP:g} % "
+        "of pixels and Spearman's rank correlation, means over pairs of seeds; the dotted line is "
+        "what unrelated heatmaps have"
     )
     if "mass" in fields:
         caption += (

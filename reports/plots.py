@@ -167,6 +167,11 @@ def shortened(text: str, length: int = 18) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def counted(count: int | str, noun: str) -> str:
+    """ "1 seed", "3 seeds", "1 to 2 seeds"."""
+    return f"{count} {noun}" + ("" if str(count) == "1" else "s")
+
+
 def margin(names: Sequence[str]) -> float:
     """Inches that the longest of the names takes beside an axis."""
     return 0.22 + 0.055 * max(len(shortened(name)) for name in names)

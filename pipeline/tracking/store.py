@@ -21,6 +21,7 @@ from pipeline.places import Place
 _PARENT = "mlflow.parentRunId"
 _KNOCK_SECONDS = 5
 _BATCH = 1000  # most metrics, parameters and tags that MLflow takes at once
+_PAGE = 200  # runs that MLflow sends at once
 _READ_AT_ONCE = 200  # rows that `complete` holds as Python values
 _FINAL = ("image_auroc", "image_ap", "train_images_per_second", "train_seconds")
 
@@ -99,22 +100,25 @@ class Store:
         self._failed: dict[str, list[str]] = {}
         self._parent = self._open_parent(benchmark)
 
-    def _search(self, filter_string: str) -> list[Any]:
-        runs: list[Any] = []
+    def _search(self, filter_string: str) -> list[tuple[str, str, str]]:
+        """(MLflow's id, key, status) of the runs found. Whole ones hold some 100 objects each."""
+        found: list[tuple[str, str, str]] = []
         token = None
         while True:
             page = self._client.search_runs(
-                [self._experiment], filter_string, max_results=200, page_token=token
+                [self._experiment], filter_string, max_results=_PAGE, page_token=token
             )
-            runs += page
+            found += [
+                (one.info.run_id, one.data.tags.get("key", ""), one.info.status) for one in page
+            ]
             token = page.token
             if not token:
-                return runs
+                return found
 
     def _open_parent(self, benchmark: str) -> str:
         parents = self._search("tags.role = 'benchmark'")
         if parents:
-            return parents[0].info.run_id
+            return parents[0][0]
         parent = self._client.create_run(
             self._experiment, run_name=benchmark, tags={"role": "benchmark"}
         )
@@ -128,14 +132,13 @@ class Store:
         """
         finished: set[str] = set()
         mine = set(known) - set(self._children)
-        for child in self._search("tags.role = 'run'"):
-            key, status = child.data.tags["key"], child.info.status
+        for child, key, status in self._search("tags.role = 'run'"):
             if status == "FINISHED" and key not in finished:
                 finished.add(key)
             elif key in mine and status == "FAILED":
-                self._failed.setdefault(key, []).append(child.info.run_id)
+                self._failed.setdefault(key, []).append(child)
             elif key in mine:
-                self._discard(child.info.run_id)
+                self._discard(child)
         for key in finished & set(self._failed):
             self._forget_failed(key)
         return finished

@@ -173,5 +173,8 @@ def reasons(run: Fields, published: Counterpart) -> list[str]:
         side = (224, 224)  # what no size stands for
         if run[name] != value and not (name == "data.size" and run[name] == side):
             what = _WORDS.get(name, name.rpartition(".")[2].replace("_", " "))
-            found.append(f"{what}: {value_words(run[name])}, not {value_words(value)}")
+            ours, theirs = run[name], value
+            if name == "data.size":
+                ours, theirs = (f"{h} x {w} pixels" for h, w in (ours or side, theirs or side))
+            found.append(f"{what}: {value_words(ours)}, not {value_words(theirs)}")
     return found

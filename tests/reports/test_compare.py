@@ -114,7 +114,7 @@ def test_small_specs_are_not_and_say_why() -> None:
     beside = counterpart(run)
     assert beside is not None
     told = reasons(run, beside)
-    assert "resolution: 128 128, not none" in told
+    assert "resolution: 128 x 128 pixels, not 224 x 224 pixels" in told
     assert "protocol (kernel): mended, not published" in told
     few = fields("mvtec_few_maps", objective__name="fcdd", supervision__maps_per_defect=1)
     beside = counterpart(few)

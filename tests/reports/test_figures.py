@@ -46,7 +46,7 @@ def test_every_kind_of_figure_is_drawn_with_its_caption(pictured: Pictured, tmp_
         assert one.caption.endswith(".")
     pages = {one.name: (one.pdf.name, one.page) for one in drawn}
     assert pages["digits_5_5_seeds"] == ("digits_seeds.pdf", 2)
-    assert "over 2 seed(s), with bands of one sample" in drawn[2].caption
+    assert "over 2 seeds, with bands of one sample" in drawn[2].caption
 
 
 def test_same_rows_give_the_same_bytes(pictured: Pictured, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_one_point_without_gain_has_one_panel() -> None:
 def test_caption_says_what_is_drawn() -> None:
     text = figures_ablation.caption("MVTec-AD", [CURVE])
     assert text.startswith("pixel AUROC on MVTec-AD against labelled maps per defect type: mean")
-    assert "1 to 2 seed(s)" in text
+    assert "1 to 2 seeds" in text
     assert "paired difference to 0" in text
     assert "divided by the number of added maps" in text
     assert "crosses: the paper's values" in text

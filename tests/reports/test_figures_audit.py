@@ -50,9 +50,7 @@ def test_audit_is_drawn_with_its_examples(audited: Path, tmp_path: Path) -> None
     with plots.style():
         drawn = figures_audit.write(found.data[0], found.places, tmp_path)
     assert [one.name for one in drawn] == ["digits_audit", "digits_audit_3_3"]
-    assert (
-        "trained with a mark (square) on nominal images, means over 2 seed(s)" in drawn[0].caption
-    )
+    assert "trained with a mark (square) on nominal images, means over 2 seeds" in drawn[0].caption
 
 
 def test_numbers_are_means_over_seeds(audited: Path) -> None:
