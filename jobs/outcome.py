@@ -26,7 +26,8 @@ def tell_throughput(out: Place, keys: Collection[str], started: float, console: 
         console,
         f"{len(rows)} run{'s' * (len(rows) > 1)} in {seconds:.0f} s; training one run: "
         f"{each[len(each) // 2]:,.0f} images/s (median of {len(each)}, {each[0]:,.0f} to "
-        f"{each[-1]:,.0f}); whole sweep with start and evaluation: {images / seconds:,.0f} images/s",
+        f"{each[-1]:,.0f}); whole sweep with start and evaluation: "
+        f"{images / seconds:,.0f} images/s",
     )
 
 
