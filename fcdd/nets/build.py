@@ -1,5 +1,6 @@
 """The list of all nets, and the receptive field of a built one."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import assert_never
 
@@ -116,6 +117,18 @@ def receptive_field(net: nn.Module, size: tuple[int, int]) -> tuple[Axis, Axis]:
     """The receptive field of an FCDD net along (height, width) for images of `size`, from the
     graph of its modules. Raises ValueError for nets that do not return a map."""
     return graph_field(net.features if isinstance(net, Trunk) else fx.symbolic_trace(net), size)
+
+
+def own_field(net: Net, size: tuple[int, int]) -> tuple[Axis, Axis]:
+    """The receptive field of the net that `net` names, for images of `size`; traced once in a
+    process. Raises as `receptive_field`."""
+    return _own_field(net.model_dump_json(), size)
+
+
+@lru_cache(maxsize=64)
+def _own_field(net: str, size: tuple[int, int]) -> tuple[Axis, Axis]:
+    with torch.device("meta"):  # only the layers count
+        return receptive_field(architecture(Net.model_validate_json(net), size=size), size)
 
 
 def blur_twin(run: Run) -> tuple[Axis, Axis]:

@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from mlflow.exceptions import MlflowException
 
@@ -12,11 +13,19 @@ from fcdd.config import Run, flatten
 from pipeline import results
 from pipeline.places import Place
 from pipeline.sweep.events import Event, Failed, Finished, Progressed, Started
-from pipeline.tracking.store import Store, add, answering, brief, complete, store_uri
+from pipeline.tracking.store import Store, answering, brief, complete, store_uri
 
 logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 30.0  # between attempts to reach a lost store; each may block for 20 s
+_SHORT_SECONDS = 2.0  # a run that ends within them is entered once, when it is done: half the work
+
+
+@dataclass(frozen=True)
+class _Late:
+    """Run `key` began a while ago and has no child yet."""
+
+    key: str
 
 
 class Tracker:
@@ -36,6 +45,7 @@ class Tracker:
         self._out, self._benchmark, self._uri = out, benchmark, tracking_uri
         self._runs, self._done = runs, set(done)
         self._failed: dict[str, str] = {}
+        self._waiting: dict[str, float] = {}  # runs that began and have no child yet, and when
         with answering(store_uri(out, tracking_uri)):
             self._store = self._opened()
         self._events: queue.Queue[Event | None] = queue.Queue()
@@ -65,7 +75,7 @@ class Tracker:
 
     def _work(self) -> None:
         try:
-            while (event := self._events.get()) is not None:
+            while (event := self._next()) is not None:
                 self._keep(event)
                 if self.lost is None:
                     self._attempt(lambda event=event: self._write(event))
@@ -79,7 +89,19 @@ class Tracker:
             self.lost = f"{type(error).__name__}: {error}"
             raise
 
-    def _keep(self, event: Event) -> None:
+    def _next(self) -> Event | _Late | None:
+        """What to write next: an event, the end, or a run that is no short one."""
+        now = time.monotonic()
+        first = next(iter(self._waiting.items()), None)
+        if first is None or self.lost is not None:
+            return self._events.get()
+        key, began = first
+        try:
+            return self._events.get(timeout=max(0.0, began + _SHORT_SECONDS - now))
+        except queue.Empty:
+            return _Late(key)
+
+    def _keep(self, event: Event | _Late) -> None:
         """Remembers what a store that comes back has to be told."""
         match event:
             case Finished(key):
@@ -100,30 +122,40 @@ class Tracker:
     def _come_back(self) -> None:
         """Opens the store anew; runs at work then enter it when they end."""
         self._store = self._opened()
+        self._waiting.clear()
         for key, message in self._failed.items():
             self._fail(key, message)
         if self.lost is not None:
             logger.warning("tracking is back")
         self.lost = None
 
-    def _write(self, event: Event) -> None:
-        run = self._runs[event.key]
+    def _write(self, event: Event | _Late) -> None:
+        waited = self._waiting.pop(event.key, None) is not None
         match event:
             case Started(key):
-                self._store.start(key, flatten(run), run.data.class_name)
+                self._store.discard(key)  # its worker was lost
+                self._waiting[key] = time.monotonic()
+            case _Late(key):
+                self._start(key)
             case Progressed(key, epochs):
+                if waited:
+                    self._start(key)
                 if self._store.is_open(key):
                     self._store.log_epochs(key, epochs)
             case Finished(key, row, epochs):
                 if self._store.is_open(key):
                     self._store.finish(key, row, epochs=epochs)
                 else:
-                    add(self._store, self._out, row)
+                    whole = len(epochs) == row["training.epochs"]
+                    self._store.add(row, epochs if whole else results.read_curve(self._out, key))
             case Failed(key, message):
                 self._fail(key, message)
 
+    def _start(self, key: str) -> None:
+        run = self._runs[key]
+        self._store.start(key, flatten(run), run.data.class_name)
+
     def _fail(self, key: str, message: str) -> None:
         if not self._store.is_open(key):
-            run = self._runs[key]
-            self._store.start(key, flatten(run), run.data.class_name)
+            self._start(key)
         self._store.fail(key, message)

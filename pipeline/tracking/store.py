@@ -155,12 +155,19 @@ class Store:
         """Whether `start` opened a child of run `key` that has not ended."""
         return key in self._children
 
-    def start(self, key: str, fields: Mapping[str, Any], class_name: str) -> None:
+    def start(
+        self,
+        key: str,
+        fields: Mapping[str, Any],
+        class_name: str,
+        *,
+        row: Mapping[str, Any] | None = None,
+    ) -> None:
         """Opens the child of run `key`; `fields` are its dotted Run fields, which it gets with what
         is logged first (a request takes up to 60 ms). One that is open already (its worker was
-        lost) or failed at an earlier start is discarded."""
-        if key in self._children:
-            self._discard(self._children.pop(key))
+        lost) or failed at an earlier start is discarded. With the `row` of a run that is done it
+        has the tags of `finish`."""
+        self.discard(key)
         self._forget_failed(key)
         tags = {
             _PARENT: self._parent,
@@ -170,11 +177,15 @@ class Store:
             "class": class_name,
             "seed": str(fields["seed"]),
             "method": f"{fields['objective.name']} {fields['net.name']}",
+            **(_circumstances(row) if row else {}),
         }
         name = f"{fields['data.name']} {class_name} seed {fields['seed']}"
         child = self._client.create_run(self._experiment, run_name=name, tags=tags)
         self._children[key] = child.info.run_id
-        self._parameters[key] = [Param(field, str(value)) for field, value in fields.items()]
+        self._parameters[key] = [
+            Param(field, str(list(value) if isinstance(value, tuple) else value))  # as rows have it
+            for field, value in fields.items()
+        ]
 
     def log_epochs(self, key: str, epochs: Iterable[Mapping[str, Any]]) -> None:
         """Logs train_loss, lr and test_auroc (where there is one) with the epoch as step."""
@@ -185,10 +196,27 @@ class Store:
     ) -> None:
         """Logs `epochs`, the final metrics and the circumstances of run `key` and closes its
         child."""
-        tags = [
-            RunTag(name, str(row[name]))
-            for name in ("commit", "host", "cpu", "device", "version.torch", "data_fingerprint")
-        ]
+        tags = [RunTag(name, value) for name, value in _circumstances(row).items()]
+        self._end(key, row, epochs, tags)
+
+    def add(self, row: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]]) -> None:
+        """Adds the complete child of `row`, whose `epochs` are all there are."""
+        key = row["key"]
+        self.start(key, _fields(row), row["class_name"], row=row)
+        self._end(key, row, epochs)
+
+    def discard(self, key: str) -> None:
+        """Deletes the child of run `key` if one is open."""
+        if key in self._children:
+            self._discard(self._children.pop(key))
+
+    def _end(
+        self,
+        key: str,
+        row: Mapping[str, Any],
+        epochs: Iterable[Mapping[str, Any]],
+        tags: Sequence[RunTag] = (),
+    ) -> None:
         final = [Metric(name, row[name], 0, row["training.epochs"]) for name in _FINAL]
         self._log(key, [*_epoch_metrics(epochs), *final], tags)
         self._client.set_terminated(self._children.pop(key), "FINISHED")
@@ -248,14 +276,13 @@ def complete(store: Store, out: Place, keys: Iterable[str], *, known: Iterable[s
     for start in range(0, len(missing), _READ_AT_ONCE):
         some = results.read_table(out, keys=set(missing[start : start + _READ_AT_ONCE]))
         for row in some.to_pylist():
-            add(store, out, row)
+            store.add(row, results.read_curve(out, row["key"]))
     return len(missing)
 
 
-def add(store: Store, out: Place, row: Mapping[str, Any]) -> None:
-    """Adds the complete child of `row`."""
-    store.start(row["key"], _fields(row), row["class_name"])
-    store.finish(row["key"], row, epochs=results.read_curve(out, row["key"]))
+def _circumstances(row: Mapping[str, Any]) -> dict[str, str]:
+    names = ("commit", "host", "cpu", "device", "version.torch", "data_fingerprint")
+    return {name: str(row[name]) for name in names}
 
 
 def _epoch_metrics(epochs: Iterable[Mapping[str, Any]]) -> list[Metric]:

@@ -192,7 +192,7 @@ def test_a_fault_of_the_tracking_thread_is_not_silent(
     results.prepare(tmp_path)
     tracker = Tracker(tmp_path, "b", {"known": digits_run}, done=(), tracking_uri=None)
     tracker.log(Started("known"))
-    tracker.log(Started("unknown"))
+    tracker.log(Failed("unknown", "x"))
     tracker.close()
     assert tracker.lost == "KeyError: 'unknown'"
     assert [type(one) for one in raised] == [KeyError]
@@ -207,3 +207,42 @@ def write_folder(
     results.write_plan(out, benchmark, {key: {}})
     results.write_curve(out, key, [{"epoch": 1, "train_loss": 0.5, "lr": 0.1, "test_auroc": None}])
     results.write_row(out, row)
+
+
+def test_a_short_run_has_the_child_of_a_long_one(
+    tmp_path: Path, digits_run: Run, make_row: Callable[..., dict[str, Any]]
+) -> None:
+    """A run that ends at once is entered when it is done; its child says the same."""
+    from mlflow import MlflowClient
+
+    short, long = "a" * 16, "b" * 16
+    for key in (short, long):
+        write_folder(tmp_path, key, make_row)
+    epochs = {key: results.read_curve(tmp_path, key) for key in (short, long)}
+    rows = {key: results.read_row(tmp_path, key) for key in (short, long)}
+    runs = dict.fromkeys((short, long), digits_run)
+    tracker = Tracker(tmp_path, "b", runs, done=(), tracking_uri=None)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker.log(Started(short))
+    tracker.log(Finished(short, rows[short], epochs[short]))
+    tracker.log(Started(long))
+    wait_for(lambda: (long, "RUNNING") in children(store, "b"))
+    tracker.log(Progressed(long, epochs[long]))
+    tracker.log(Finished(long, rows[long]))
+    tracker.close()
+    assert tracker.lost is None
+    assert sorted(children(store, "b")) == [(short, "FINISHED"), (long, "FINISHED")]
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("b")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], "tags.role = 'run'")
+    data = {one.data.tags["key"]: one for one in found}
+    assert data[short].data.params == data[long].data.params
+    assert data[short].data.metrics == data[long].data.metrics
+    different = {"key", "mlflow.runName"}
+    tags = [{k: v for k, v in one.data.tags.items() if k not in different} for one in data.values()]
+    assert tags[0] == tags[1]
+    assert tags[0]["commit"] == rows[short]["commit"]
+    for one in data.values():
+        history = client.get_metric_history(one.info.run_id, "train_loss")
+        assert [point.step for point in history] == [line["epoch"] for line in epochs[short]]
