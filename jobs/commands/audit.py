@@ -28,10 +28,12 @@ def audit(
         typer.Option(help="Where it stands."),
     ] = "bottom_left",
     side_px: Annotated[
-        int | None, typer.Option(help="Its height and width [default: a quarter of the image].")
+        int | None,
+        typer.Option(help="Its height and width.", show_default="a quarter of the image"),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help="Output folder, or s3://... [default: results/audit_SPEC].")
+        str | None,
+        typer.Option(help="Output folder, or s3://....", show_default="results/audit_SPEC"),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")

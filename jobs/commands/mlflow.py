@@ -15,7 +15,7 @@ def sync(
     folder: Annotated[str, typer.Argument(help="Output folder of `fcdd run`: a path or s3://...")],
     tracking_uri: Annotated[
         str | None,
-        typer.Option(help="MLflow server, or sqlite:///FILE [default: SQLite in the folder]."),
+        typer.Option(help="MLflow server, or sqlite:///FILE.", show_default="SQLite in the folder"),
     ] = None,
 ) -> None:
     """Complete the MLflow store from the rows: nothing is added twice."""

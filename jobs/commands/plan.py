@@ -14,7 +14,7 @@ def plan(
         typer.Argument(help=f"One of {', '.join(spec_names())}, or your own .py file (it runs)."),
     ],
     out: Annotated[
-        str | None, typer.Option(help="Output folder, or s3://... [default: results/SPEC].")
+        str | None, typer.Option(help="Output folder, or s3://....", show_default="results/SPEC")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")
@@ -27,13 +27,15 @@ def plan(
     ] = None,
     rows: Annotated[
         list[str] | None,
-        typer.Option("--from", help="Folders whose rows say how fast runs are [default: --out]."),
+        typer.Option(
+            "--from", help="Folders whose rows say how fast runs are.", show_default="--out"
+        ),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
     ] = "auto",
     cores: Annotated[
-        int | None, typer.Option(min=1, help="Cores for runs [default: all of this machine].")
+        int | None, typer.Option(min=1, help="Cores for runs.", show_default="all of this machine")
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="90s, 30m, 6h or 2d: says which seeds and classes fit.")

@@ -35,7 +35,9 @@ def run(
     ],
     out: Annotated[
         str | None,
-        typer.Option(help="Output folder: a path, or s3://BUCKET/FOLDER [default: results/SPEC]."),
+        typer.Option(
+            help="Output folder: a path, or s3://BUCKET/FOLDER.", show_default="results/SPEC"
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")
@@ -55,30 +57,38 @@ def run(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(envvar="FCDD_CACHE", help="Folder for decoded images [default: none kept]."),
+        typer.Option(
+            envvar="FCDD_CACHE", help="Folder for decoded images.", show_default="none kept"
+        ),
     ] = None,
-    download: Annotated[bool, typer.Option(help="Fetch missing data sets first.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch missing data sets first.")
+    ] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to train.")
     ] = "auto",
     runs_per_gpu: Annotated[
         str | None,
-        typer.Option(help="How many runs train on a GPU at once, or auto [default: the spec's]."),
+        typer.Option(
+            help="How many runs train on a GPU at once, or auto.", show_default="the spec's"
+        ),
     ] = None,
     gpus_per_run: Annotated[
         int | None,
         typer.Option(
-            help="How many GPUs train one run together, for large images [default: the spec's]."
+            help="How many GPUs train one run together, for large images.",
+            show_default="the spec's",
         ),
     ] = None,
     compile_nets: Annotated[
         bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Compile nets and record steps on GPUs [default: the spec's].",
+            help="Compile nets and record steps on GPUs.",
+            show_default="the spec's",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="List the runs and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and stop.")] = False,
     address: Annotated[
         str | None,
         typer.Option(
@@ -94,18 +104,20 @@ def run(
             help="Allow RAY_AUTH_MODE=disabled: whoever reaches Ray's ports runs code as you.",
         ),
     ] = False,
-    retry_failed: Annotated[bool, typer.Option(help="Try failed runs again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed runs again.")
+    ] = False,
     max_failures: Annotated[
         int, typer.Option(min=1, help="Give a run up that lost its worker so many times.")
     ] = 2,
     time_limit: Annotated[
-        str | None, typer.Option(help="Stop a run that takes longer, e.g. 2h [default: none].")
+        str | None, typer.Option(help="Stop a run that takes longer, e.g. 2h.", show_default="none")
     ] = None,
     checkpoint_every: Annotated[
         str, typer.Option(help="How often a run in training is saved, at an epoch's end.")
     ] = "3m",
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow server [default: SQLite in the output folder].")
+        str | None, typer.Option(help="MLflow server.", show_default="SQLite in the output folder")
     ] = None,
     tracking: Annotated[bool, typer.Option(help="Show the runs in MLflow.")] = True,
     commit: Annotated[
