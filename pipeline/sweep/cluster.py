@@ -42,6 +42,8 @@ def joined(address: str | None) -> Iterator[None]:
                 "one with `ray start --head`, run this on one of its nodes, and have its "
                 "~/.ray/auth_token there"
             ) from error
+    # What Ray's own look after the dashboard says while we leave helps nobody.
+    logging.getLogger("ray._private.services").setLevel(logging.CRITICAL)
     try:
         yield
     except HeadLost:

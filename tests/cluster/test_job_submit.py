@@ -17,7 +17,7 @@ from victims import World, free_port, wait
 from pipeline import results
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.services,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc"),
 ]

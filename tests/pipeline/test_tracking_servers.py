@@ -16,7 +16,7 @@ from mlflow.entities import Run as Child
 from pipeline import results
 from pipeline.tracking.store import sync
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = f"canary-{secrets.token_hex(16)}"

@@ -20,7 +20,7 @@ from pipeline.places import Stored, each, place_of, reached
 from pipeline.status import status
 from pipeline.stores import StoreError
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.services
 KEYS = [f"{number:016x}" for number in range(5)]
 
 

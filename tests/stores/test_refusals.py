@@ -12,7 +12,7 @@ from s3_server import KEY, SECRET, Server
 
 from pipeline.places import place_of, reached
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.services
 
 
 def fcdd(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -17,7 +17,7 @@ from pipeline.lock import only_driver, read_driver
 from pipeline.places import Stored
 from pipeline.stores import StoreError
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.services
 STALE = timedelta(seconds=60)
 
 
