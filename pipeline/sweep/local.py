@@ -21,6 +21,7 @@ from fcdd.data.task import Images, Pool
 from pipeline.benchmark import Resources
 from pipeline.sweep.cluster import head_watched, whole_node
 from pipeline.sweep.events import Event, Failed, Finished
+from pipeline.sweep.memory import ended_workers_told
 from pipeline.sweep.nodes import Checked, newcomers_checked
 from pipeline.sweep.order import NewestFirst
 from pipeline.sweep.planned import Planned as Planned
@@ -241,7 +242,7 @@ def _fit(
         trainable,
         lambda config: tune.PlacementGroupFactory([{"CPU": config["trial"]["threads"], **slot}]),
     )
-    with tempfile.TemporaryDirectory(prefix="fcdd-tune-") as storage:
+    with tempfile.TemporaryDirectory(prefix="fcdd-tune-") as storage, ended_workers_told():
         tune.Tuner(
             trainable,
             param_space={"trial": {}},

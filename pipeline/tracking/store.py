@@ -3,6 +3,7 @@
 Only the driver writes it. Deleting the store loses nothing: `sync` makes it again from the rows.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline import results
 from pipeline.places import Place
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises the same, too
 
 _PARENT = "mlflow.parentRunId"
 _KNOCK_SECONDS = 5

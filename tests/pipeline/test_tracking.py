@@ -220,7 +220,7 @@ def test_a_short_run_has_the_child_of_a_long_one(
         write_folder(tmp_path, key, make_row)
     epochs = {key: results.read_curve(tmp_path, key) for key in (short, long)}
     rows = {key: results.read_row(tmp_path, key) for key in (short, long)}
-    runs = dict.fromkeys((short, long), digits_run)
+    runs: dict[str, Run] = {short: digits_run, long: digits_run}
     tracker = Tracker(tmp_path, "b", runs, done=(), tracking_uri=None)
     store = f"sqlite:///{tmp_path}/mlflow.db"
     tracker.log(Started(short))
