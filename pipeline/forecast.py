@@ -23,7 +23,7 @@ _WORK = (
     *("supervision.mode", "supervision.noise", "outliers.source", "training.batch_size"),
     *("training.optimizer", "training.precision", "evaluation.pixels", "threads"),
 )
-RUN_SECONDS = 0.05  # rows, scores, MLflow and Ray of a run (docs/performance.md)
+RUN_SECONDS = 0.13  # rows, scores, MLflow and Ray of a run, of one core (docs/performance.md)
 START_SECONDS = 15.0  # Ray, and torch in the first workers
 _ROW_BYTES = 30_000  # measured: 17,000 to 33,000
 _SCORE_BYTES = 15  # of one test image
