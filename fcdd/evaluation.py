@@ -76,7 +76,7 @@ def explain(
     """Yields, batch after batch of uint8 `images` [n, c, h, w], scores [b] and heatmaps
     [b, 1, h, w], on the CPU."""
     net.eval()
-    to_heatmap = objectives.spread(run, device=images.device)
+    to_heatmap = objectives.spread(run, net, device=images.device)
     for batch in _batches(images):
         inputs = _inputs(run, task, batch)
         scores, maps = objectives.explain(run, net, inputs=inputs, to_heatmap=to_heatmap)

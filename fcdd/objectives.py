@@ -17,10 +17,10 @@ from fcdd.losses import (
     scores,
     squared_error,
 )
-from fcdd.nets.build import blur_twin, own_field
+from fcdd.nets.build import blur_twin, receptive_field
 
 
-def spread(run: Run, *, device: torch.device | str) -> Spread | None:
+def spread(run: Run, net: nn.Module, *, device: torch.device | str) -> Spread | None:
     """What turns a map of the run's objective into its heatmap, built once for many batches: the
     upsampling of FCDD, the blur of HSC and AE (None without one)."""
     _, *size = run.data.shape
@@ -28,7 +28,7 @@ def spread(run: Run, *, device: torch.device | str) -> Spread | None:
     match run.objective.name:
         case "fcdd":
             return gaussian_upsampling(
-                own_field(run.net, size),
+                receptive_field(net, size),
                 size=size,
                 std=std,
                 upsampling=run.heatmaps.upsampling,

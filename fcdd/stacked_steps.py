@@ -73,7 +73,7 @@ def make_stack_step(
 
 def _losses(run: Run, net: nn.Module, *, device: torch.device) -> Callable[..., Tensor]:
     """The losses [R] of stacked parameters, buffers (updated in place) and batches."""
-    upsampling = objectives.spread(run, device=device) if run.objective.maps else None
+    upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
 
     def one(
         parameters: dict[str, Tensor],

@@ -190,7 +190,7 @@ def _rehearse(run: Run, way: Execution, *, device: torch.device) -> Tensor:
         net = architecture(run.net, size=run.data.shape[1:]).to(device)
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         net.train()
-        upsampling = objectives.spread(run, device=device) if run.objective.maps else None
+        upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
         optimizer = make_optimizer(run, net, graphs=way.graphs)
         step = make_step(run, net, optimizer, upsampling=upsampling, execution=way)
         losses = [step(random_batch(run, device=device)) for _ in range(REHEARSED_STEPS)]

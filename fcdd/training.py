@@ -79,7 +79,7 @@ def fit(
     optimizer = make_optimizer(run, net, graphs=execution.graphs)
     clock = _clock(run) if execution.graphs else optimizer
     schedule = make_schedule(run, clock)
-    upsampling = objectives.spread(run, device=device) if run.objective.maps else None
+    upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
     state = State(net, optimizer, schedule)
     earlier = restore_checkpoint(checkpoints, state) if checkpoints else None
     epochs = [Epoch(**epoch) for epoch in earlier.epochs] if earlier else []

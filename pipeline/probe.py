@@ -86,7 +86,7 @@ def _training(run: Run, net: nn.Module, count: int, device: torch.device) -> Cal
     run = change(run, {"training.passes": 1})
     task = random_task(run, count, device)
     optimizer = make_optimizer(run, net)
-    upsampling = objectives.spread(run, device=device) if run.objective.maps else None
+    upsampling = objectives.spread(run, net, device=device) if run.objective.maps else None
     # A rate that moves nothing: random images would make weights grow without bound.
     for group in optimizer.param_groups:
         group["lr"] = 0.0

@@ -1,6 +1,5 @@
 """The list of all nets, and the receptive field of a built one."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import assert_never
 
@@ -115,20 +114,16 @@ def _kernel(name: str) -> int:
 
 def receptive_field(net: nn.Module, size: tuple[int, int]) -> tuple[Axis, Axis]:
     """The receptive field of an FCDD net along (height, width) for images of `size`, from the
-    graph of its modules. Raises ValueError for nets that do not return a map."""
-    return graph_field(net.features if isinstance(net, Trunk) else fx.symbolic_trace(net), size)
+    graph of its modules, which is traced once for all nets alike. Raises ValueError for nets that
+    do not return a map."""
+    alike = (type(net), repr(net), size)
+    if alike not in _FIELDS:
+        traced = net.features if isinstance(net, Trunk) else fx.symbolic_trace(net)
+        _FIELDS[alike] = graph_field(traced, size)
+    return _FIELDS[alike]
 
 
-def own_field(net: Net, size: tuple[int, int]) -> tuple[Axis, Axis]:
-    """The receptive field of the net that `net` names, for images of `size`; traced once in a
-    process. Raises as `receptive_field`."""
-    return _own_field(net.model_dump_json(), size)
-
-
-@lru_cache(maxsize=64)
-def _own_field(net: str, size: tuple[int, int]) -> tuple[Axis, Axis]:
-    with torch.device("meta"):  # only the layers count
-        return receptive_field(architecture(Net.model_validate_json(net), size=size), size)
+_FIELDS: dict[tuple[type[nn.Module], str, tuple[int, int]], tuple[Axis, Axis]] = {}
 
 
 def blur_twin(run: Run) -> tuple[Axis, Axis]:

@@ -144,7 +144,7 @@ class Tracker:
                     self._store.log_epochs(key, epochs)
             case Finished(key, row, epochs):
                 if self._store.is_open(key):
-                    self._store.finish(key, row, epochs=epochs)
+                    self._store.finish(key, row, epochs)
                 else:
                     whole = len(epochs) == row["training.epochs"]
                     self._store.add(row, epochs if whole else results.read_curve(self._out, key))

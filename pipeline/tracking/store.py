@@ -21,6 +21,8 @@ from pipeline.places import Place
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises the same, too
 
+Epochs = Iterable[Mapping[str, Any]]  # fields of `fcdd.training.Epoch`
+
 _PARENT = "mlflow.parentRunId"
 _KNOCK_SECONDS = 5
 _BATCH = 1000  # most metrics, parameters and tags that MLflow takes at once
@@ -190,19 +192,16 @@ class Store:
             for field, value in fields.items()
         ]
 
-    def log_epochs(self, key: str, epochs: Iterable[Mapping[str, Any]]) -> None:
+    def log_epochs(self, key: str, epochs: Epochs) -> None:
         """Logs train_loss, lr and test_auroc (where there is one) with the epoch as step."""
         self._log(key, _epoch_metrics(epochs))
 
-    def finish(
-        self, key: str, row: Mapping[str, Any], *, epochs: Iterable[Mapping[str, Any]] = ()
-    ) -> None:
-        """Logs `epochs`, the final metrics and the circumstances of run `key` and closes its
-        child."""
+    def finish(self, key: str, row: Mapping[str, Any], epochs: Epochs) -> None:
+        """Logs `epochs`, final metrics and circumstances of run `key` and closes its child."""
         tags = [RunTag(name, value) for name, value in _circumstances(row).items()]
         self._end(key, row, epochs, tags)
 
-    def add(self, row: Mapping[str, Any], epochs: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, row: Mapping[str, Any], epochs: Epochs) -> None:
         """Adds the complete child of `row`, whose `epochs` are all there are."""
         key = row["key"]
         self.start(key, _fields(row), row["class_name"], row=row)
@@ -214,11 +213,7 @@ class Store:
             self._discard(self._children.pop(key))
 
     def _end(
-        self,
-        key: str,
-        row: Mapping[str, Any],
-        epochs: Iterable[Mapping[str, Any]],
-        tags: Sequence[RunTag] = (),
+        self, key: str, row: Mapping[str, Any], epochs: Epochs, tags: Sequence[RunTag] = ()
     ) -> None:
         final = [Metric(name, row[name], 0, row["training.epochs"]) for name in _FINAL]
         self._log(key, [*_epoch_metrics(epochs), *final], tags)
@@ -288,7 +283,7 @@ def _circumstances(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(row[name]) for name in names}
 
 
-def _epoch_metrics(epochs: Iterable[Mapping[str, Any]]) -> list[Metric]:
+def _epoch_metrics(epochs: Epochs) -> list[Metric]:
     return [
         Metric(name, epoch[name], 0, epoch["epoch"])
         for epoch in epochs

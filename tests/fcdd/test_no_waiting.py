@@ -100,7 +100,9 @@ def test_no_step_waits(digits_run: Run, name: str) -> None:
         net = architecture(run.net, size=run.data.shape[1:]).train()
     upsampling = None
     if run.objective.maps:
-        upsampling = objectives.spread(run, device=META)
+        with META:
+            field_net = architecture(run.net, size=run.data.shape[1:])
+        upsampling = objectives.spread(run, field_net, device=META)
     step = make_step(run, net, make_optimizer(run, net), upsampling=upsampling)
     losses = [step(batch) for batch in batches(run, a_task(run), epoch=1)]
     assert [one.device for one in losses] == [META] * 3

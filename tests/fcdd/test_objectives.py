@@ -92,7 +92,7 @@ def test_fcdd_heatmaps_are_the_upsampled_anomaly_map(digits_run: Run, upsampling
     run = change(digits_run, {"heatmaps.upsampling": upsampling})
     net = build(run).eval()
     inputs = torch.rand(3, 1, 28, 28)
-    spread = objectives.spread(run, device="cpu")
+    spread = objectives.spread(run, net, device="cpu")
     scores, maps = objectives.explain(run, net, inputs=inputs, to_heatmap=spread)
     anomaly = anomaly_map(net(inputs)).detach()
     torch.testing.assert_close(scores, anomaly.mean(dim=(1, 2, 3)))
@@ -111,9 +111,10 @@ def test_the_blur_of_the_baselines_is_the_gaussian_of_their_twin(
     digits_run: Run, changes: dict[str, object]
 ) -> None:
     plain = change(digits_run, changes)
-    assert objectives.spread(plain, device="cpu") is None
+    net = nn.Identity()
+    assert objectives.spread(plain, net, device="cpu") is None
     run = change(plain, {"heatmaps.blur": "gaussian"})
-    spread = objectives.spread(run, device="cpu")
+    spread = objectives.spread(run, net, device="cpu")
     assert spread is not None
     expected = gaussian_blur(blur_twin(run), size=(28, 28), std=1.2)
     assert torch.equal(spread.rows, expected.rows)
@@ -135,7 +136,8 @@ def test_losses_go_to_their_objective(digits_run: Run) -> None:
 
 def test_the_pixel_level_loss_goes_by_the_maps_and_upsamples(digits_run: Run) -> None:
     run = with_maps(digits_run)
-    spread = objectives.spread(run, device="cpu")
+    net = build(run)
+    spread = objectives.spread(run, net, device="cpu")
     maps = torch.zeros(1, 1, 64, 64)
     maps[..., :32] = 1
     batch = Batch(torch.zeros(1, 3, 64, 64), torch.tensor([False]), maps)
@@ -150,7 +152,7 @@ def test_the_pixel_level_loss_goes_by_the_maps_and_upsamples(digits_run: Run) ->
 
 def test_published_maps_loss_carries_the_gain_of_the_kernel(digits_run: Run) -> None:
     run = with_maps(digits_run, **{"heatmaps.upsampling": "published"})
-    spread = objectives.spread(run, device="cpu")
+    spread = objectives.spread(run, build(run), device="cpu")
     assert spread is not None
     outputs = torch.ones(1, 1, 16, 16)
     batch = Batch(torch.zeros(1, 3, 64, 64), torch.tensor([False]), torch.zeros(1, 1, 64, 64))

@@ -46,7 +46,7 @@ def made_step(effort: Effort, run: Run, way: Execution) -> steps.Step:
     torch.manual_seed(0)
     net = architecture(run.net, size=run.data.shape[1:]).to(effort.device).train()
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    upsampling = spread(run, device=effort.device) if run.objective.maps else None
+    upsampling = spread(run, net, device=effort.device) if run.objective.maps else None
     optimizer = steps.make_optimizer(run, net, graphs=way.graphs)
     steps.set_rate(optimizer, 1e-9)  # random images would make weights grow
     return steps.make_step(run, net, optimizer, upsampling=upsampling, execution=way)

@@ -73,7 +73,7 @@ def measure(run: Run, *, device: torch.device, n: int) -> Phases:
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # random images would make weights grow
     task = random_task(run, batch, device, num_test=batch)
-    spread = objectives.spread(run, device=device) if run.objective.maps else None
+    spread = objectives.spread(run, net, device=device) if run.objective.maps else None
     (one,) = batches(run, task, epoch=1)
     one = dataclasses.replace(one, inputs=one.inputs.contiguous(memory_format=torch.channels_last))
     net.train()
