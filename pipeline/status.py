@@ -38,7 +38,7 @@ class One:
 class Status:
     """`groups` counts runs by state for each (data set, method); `driver` is that of
     `pipeline.lock` with the age of its heartbeat; without live workers there is no `eta_seconds`,
-    without a row of the last hour no throughput."""
+    and throughput is that of the hour before the last row; without rows there is none."""
 
     groups: Mapping[tuple[str, str], Counter[str]]
     running: list[One]
@@ -73,7 +73,8 @@ def status(out: Place, *, now: datetime | None = None) -> Status:
         one = ones[key] = _one(key, run, rows, beats.get(key), failed=key in failures, now=now)
         groups.setdefault(_group(run), Counter())[one.state] += 1
     live = [one for one in ones.values() if one.state in ("running", "stale")]
-    runs_per_hour, images_per_second = _throughput(list(rows.values()), now)
+    at_work = any(one.state == "running" for one in live)
+    runs_per_hour, images_per_second = _throughput(list(rows.values()), now if at_work else None)
     return Status(
         groups=dict(sorted(groups.items())),
         running=sorted(live, key=lambda one: (one.state, one.name)),
@@ -144,17 +145,23 @@ def _driver(out: Place, now: datetime) -> dict[str, Any] | None:
     return driver | {"age_seconds": max(age, 0.0)}
 
 
-def _throughput(rows: list[dict[str, Any]], now: datetime) -> tuple[float | None, float | None]:
-    """Runs per hour and training images per second over the last hour."""
-    recent = []
-    for row in rows:
-        started = datetime.fromisoformat(row["started_at"])
-        if started + timedelta(seconds=row["total_seconds"]) > now - _WINDOW:
-            recent.append((started, row))
+def _throughput(
+    rows: list[dict[str, Any]], until: datetime | None
+) -> tuple[float | None, float | None]:
+    """Runs per hour and training images per second over the hour before `until`, which is the end
+    of the last run where nothing runs any more."""
+    starts = [datetime.fromisoformat(row["started_at"]) for row in rows]
+    ends = [
+        start + timedelta(seconds=row["total_seconds"])
+        for start, row in zip(starts, rows, strict=True)
+    ]
+    until = until or max(ends, default=datetime.now(UTC))
+    taken = zip(starts, ends, rows, strict=True)
+    recent = [(start, row) for start, end, row in taken if end > until - _WINDOW]
     if not recent:
         return None, None
-    since = max(now - _WINDOW, min(started for started, _ in recent))
-    seconds = max((now - since).total_seconds(), 1.0)
+    since = max(until - _WINDOW, min(start for start, _ in recent))
+    seconds = max((until - since).total_seconds(), 1.0)
     images = sum(row["train_images_per_second"] * row["train_seconds"] for _, row in recent)
     return 3600 * len(recent) / seconds, images / seconds
 
