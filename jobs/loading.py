@@ -109,7 +109,8 @@ def _pool(run: Run, sources: Sources, console: Console) -> Pool:
         more = ", ..." if len(pool.unreadable) > 5 else ""
         files = "file" if len(pool.unreadable) == 1 else "files"
         _tell(
-            console, f"left out {len(pool.unreadable)} unreadable {files} of the pool: {shown}{more}"
+            console,
+            f"left out {len(pool.unreadable)} unreadable {files} of the pool: {shown}{more}",
         )
     return pool
 

@@ -79,6 +79,7 @@ def _unreadable(message: str) -> Fault:
     for sign, kind, remedy in (
         ("bits per channel", "more than 8 bits per channel", "convert it to 8 bits"),
         ("pixels are more than", "enormous image", "scale it down"),
+        ("decompression bomb", "enormous image", "scale it down"),
         ("truncated", "image cut short", "fetch it again"),
     ):
         if sign in words:

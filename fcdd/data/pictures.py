@@ -24,8 +24,8 @@ MAX_PIXELS = 89_478_485  # from here on Pillow warns of a decompression bomb: 25
 # rest from single decoders.
 _UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError, OverflowError),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
+_ENORMOUS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def is_image(name: str) -> bool:
@@ -55,6 +55,8 @@ def decode(
             picture.load()
             # Pillow's own convert copies even where nothing is to be done.
             return picture.copy() if picture.mode == mode else picture.convert(mode)
+    except _ENORMOUS as error:
+        raise ValueError(f"{name} cannot be read as an image: {error}; scale it down") from None
     except _UNREADABLE as error:
         raise ValueError(f"{name} cannot be read as an image: {error}") from None
 
