@@ -56,6 +56,12 @@ def test_crop_and_flip_moves_pixels_by_at_most_the_padding() -> None:
     assert {mirrored for _, _, mirrored in seen} == {False, True}
 
 
+def test_all_256_levels_come_back_from_the_unit_interval() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    unit = prepare_test(levels, "none", Normalisation((0.0,), (1.0,), (0.0,), (1.0,)))
+    assert torch.equal((unit * 255).to(torch.uint8), levels)  # cut, not rounded
+
+
 def test_contrast_normalisation_by_hand() -> None:
     image = torch.tensor([[0.0, 1.0], [2.0, 5.0]], dtype=torch.float64).view(1, 1, 2, 2)
     # mean 2, deviations -2 -1 0 3, mean absolute value 1.5
