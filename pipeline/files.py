@@ -85,9 +85,11 @@ def read_table(place: Place, schema: pa.Schema, columns: list[str] | None = None
     added = DEFAULTS if schema is SCHEMA else {}
     missing = [name for name in schema.names if name not in present and name not in added]
     if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise ValueError(
-            f"{place} is not a file of this version: columns {', '.join(missing)} are missing; "
-            "was it written by another program or version? remove it or report with that version"
+            f"{place} is not a file of this version: {len(missing)} of its {len(schema)} columns "
+            f"are missing ({shown}); was it written by another program or version? remove it or "
+            "report with that version"
         )
     table = _columns(place, content, [name for name in wanted.names if name in present])
     for name in wanted.names:

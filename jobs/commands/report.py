@@ -34,14 +34,27 @@ def report(
         Literal["best", "equivalent"],
         typer.Option(help="Bold: the best, or also all that are not significantly worse."),
     ] = "best",
-    allow_missing: Annotated[bool, typer.Option(help="Print gaps as dashes.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Print gaps as dashes.")
+    ] = False,
     allow_mixed: Annotated[
-        bool, typer.Option(help="Let rows of several commits or protocols into one table.")
+        bool,
+        typer.Option(
+            "--allow-mixed", help="Let rows of several commits or protocols into one table."
+        ),
     ] = False,
     rescore: Annotated[
-        bool, typer.Option(help="Compute metrics again from stored scores; nothing is trained.")
+        bool,
+        typer.Option(
+            "--rescore", help="Compute metrics again from stored scores; nothing is trained."
+        ),
     ] = False,
-    figures: Annotated[bool, typer.Option(help="Draw figures and the page.")] = True,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            " /--no-figures", show_default=False, help="Draw neither figures nor the page."
+        ),
+    ] = True,
 ) -> None:
     """Make the report of one or more output folders: tables (LaTeX, Markdown, CSV, HTML), figures
     and index.html."""
