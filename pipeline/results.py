@@ -45,7 +45,7 @@ from pipeline.schema import MEASURED as MEASURED
 from pipeline.stores import StoreError as StoreError
 
 COMPACTED = "compacted-"  # how names of files in rows/ begin that hold many rows
-_SCANNED_AT_ONCE = 200  # files of one row, of each of which a scan keeps 0.3 MB of metadata
+_SCANNED_AT_ONCE = 50  # files of one row, of each of which a scan keeps 0.3 MB of metadata
 
 
 _PARTS = ("rows", "scores", "curves", "pixels", "heatmaps", "audits", "failures")

@@ -10,6 +10,7 @@ so far, for a sweep that is stopped.
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import sys
@@ -42,7 +43,10 @@ def main() -> None:
     from jobs.run_benchmark import Care, Places, run_benchmark
     from pipeline.sweep import local
 
-    benchmark, TEMPLATE["files"] = planned(options.num), one_real_run()
+    benchmark = planned(options.num)
+    # By a process of its own: what training takes is no memory of the driver.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        TEMPLATE["files"] = pool.apply(one_real_run)
     local.execute_config = simulate  # what Tune ships to the workers
     places = Places(
         out=options.out.resolve(),
