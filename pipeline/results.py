@@ -166,7 +166,7 @@ def failed_keys(out: Place) -> set[str]:
 
 def _read_rows_of(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows in one file of rows/, checked against its name and version."""
-    checked = ["key", "schema_version", "version.fcdd"]
+    checked = ["key", "schema_version", "version.fcdd", "commit"]
     names = SCHEMA.names if columns is None else list(dict.fromkeys([*columns, *checked]))
     table = read_file(path, SCHEMA, names)
     single = not path.name.startswith(COMPACTED)
@@ -175,9 +175,11 @@ def _read_rows_of(path: Place, columns: Sequence[str] | None = None) -> pa.Table
     other = table["schema_version"].to_numpy() != SCHEMA_VERSION
     if other.any():
         odd = table.filter(pa.array(other)).slice(0, 1).to_pylist()
+        back = f"git checkout {odd[0]['commit']} && make install"
         raise ValueError(
             f"{path} has schema version {odd[0]['schema_version']}, this program reads "
-            f"{SCHEMA_VERSION}; report with the version that wrote it ({odd[0]['version.fcdd']})"
+            f"{SCHEMA_VERSION}; go on with the version that wrote it ({odd[0]['version.fcdd']}: "
+            f"{back}), or choose another folder"
         )
     return table if columns is None else table.select(columns)
 

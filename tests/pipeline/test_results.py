@@ -228,9 +228,10 @@ def test_row_of_another_schema_version_names_the_program_to_use(
     tmp_path: Path, make_row: Any
 ) -> None:
     results.prepare(tmp_path)
-    row = make_row(schema_version=2, **{"version.fcdd": "9.9"})
+    row = make_row(schema_version=2, commit="c" * 40, **{"version.fcdd": "9.9"})
     results.write_row(tmp_path, row)
-    with pytest.raises(ValueError, match=r"has schema version 2, this program reads 1; .*\(9.9\)"):
+    way = f"\\(9.9: git checkout {'c' * 40} && make install\\)"
+    with pytest.raises(ValueError, match=f"has schema version 2, this program reads 1; .*{way}"):
         results.read_rows([tmp_path])
 
 
