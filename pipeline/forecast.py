@@ -6,6 +6,7 @@
 The two speeds come from earlier rows of the same work, or from `pipeline.probe`.
 """
 
+import heapq
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,21 +171,28 @@ def need(
     if not costs:
         return Need(0, 0.0, 0, None, 0)
     masks, width = set(masked), min(side_by_side(machine, runs), len(runs))
-    if machine.slots is None:
-        shared = sum(seconds * run.threads for run, seconds, _ in costs) / machine.cores
-    else:
-        shared = sum(seconds for _, seconds, _ in costs) / machine.slots
+    seconds = _seconds_to_the_last((seconds for _, seconds, _ in costs), width)
+    if machine.slots is None:  # runs of different width
+        seconds = max(seconds, sum(s * run.threads for run, s, _ in costs) / machine.cores)
     gpu = [rate.peak_gpu_bytes for _, _, rate in costs if rate.peak_gpu_bytes is not None]
     workers = sorted((rate.peak_memory_bytes for _, _, rate in costs), reverse=True)
     return Need(
         num_runs=len(runs),
-        hours=(START_SECONDS + max(shared, *(seconds for _, seconds, _ in costs))) / 3600,
+        hours=(START_SECONDS + seconds) / 3600,
         memory_bytes=sum(workers[:width]) + data_bytes(runs, sizes),
         gpu_bytes=max(gpu) * width if gpu else None,
         disk_bytes=sum(
             disk_bytes(run, sizes[data_of(run)], masks=run.data.name in masks) for run in runs
         ),
     )
+
+
+def _seconds_to_the_last(runs: Iterable[float], slots: int) -> float:
+    """When the last of `runs` ends, each begun in its order by the slot that is free first."""
+    free = [0.0] * slots
+    for seconds in runs:
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free)
 
 
 def side_by_side(machine: Machine, runs: Sequence[Run]) -> int:
