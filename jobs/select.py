@@ -56,19 +56,21 @@ def load_spec(spec: str) -> Benchmark:
 
 
 def apply(benchmark: Benchmark, *, settings: Iterable[str], only: Iterable[str]) -> Benchmark:
-    """`benchmark` with every field=value of `settings` set, then cut to the field=v1,v2 of `only`.
+    """`benchmark` cut to the field=v1,v2 of `only`, then with every field=value of `settings` set.
 
-    Runs that become equal are kept once. Raises ValueError for unknown fields, impossible values
+    So a net for FCDD can be set where the spec has baselines too. Runs that become equal are kept
+    once. Raises ValueError for unknown fields, impossible values
     and for a selection that matches nothing.
     """
     from fcdd.config import change
     from pipeline.benchmark import Benchmark
 
-    changes = dict(_split(setting, "--set") for setting in settings)
-    values = {field: _value(text) for field, text in changes.items()}
-    runs = [change(run, values) if values else run for run in benchmark.runs]
+    runs = list(benchmark.runs)
     for field, text in (_split(choice, "--only") for choice in only):
         runs = _only(runs, field, text.split(","))
+    changes = dict(_split(setting, "--set") for setting in settings)
+    values = {field: _value(text) for field, text in changes.items()}
+    runs = [change(run, values) if values else run for run in runs]
     unique = {run.model_dump_json(): run for run in runs}
     return Benchmark(benchmark.name, tuple(unique.values()), benchmark.resources)
 

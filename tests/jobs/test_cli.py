@@ -95,6 +95,19 @@ def test_set_and_only_select_runs() -> None:
     assert {run.net.name for run in chosen.runs} == {"FCDD_CNN28_W"}
 
 
+def test_only_comes_before_set_whatever_their_order() -> None:
+    """The net is one of FCDD's: set in the baselines too, it would be refused."""
+    chosen = apply(
+        load_spec("mvtec"),
+        settings=["net.name=FCDD_CNN224_VGG_NOPT", "net.frozen_batch_norm=mended"],
+        only=["objective.name=fcdd", "seed=0"],
+    )
+    assert {(run.objective.name, run.net.name) for run in chosen.runs} == {
+        ("fcdd", "FCDD_CNN224_VGG_NOPT")
+    }
+    assert len(chosen.runs) == 15
+
+
 def test_runs_that_become_equal_are_kept_once() -> None:
     assert len(apply(load_spec("quickstart"), settings=["seed=0"], only=[]).runs) == 10
 
