@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from aftermath import children, differences
@@ -178,7 +179,9 @@ class Round:
 
     def _keys_at(self, moment: Moment) -> set[str]:
         if moment == "saved":
-            return {path.parent.name for path in self._out.glob("checkpoints/*/*.safetensors")}
+            with suppress(FileNotFoundError):  # a run ended while its folder was looked into
+                return {path.parent.name for path in self._out.glob("checkpoints/*/*.safetensors")}
+            return set()
         if moment == "scored":
             return self._keys("scores") - self._rows()
         return {path.stem for path in self._out.glob("running/*.json")}
