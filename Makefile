@@ -26,11 +26,11 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest
 
-# Tests that start servers, clusters, browsers and TeX, or kill processes.
+# Tests that start servers, clusters, browsers and TeX, or kill processes: chaos, ssh launchers.
 services: install
 	$(BIN)/python -m pytest -m services
 
-# Those that take minutes each: chaos, launchers over ssh, full disks, lost heads.
+# Those that take minutes each: full disks, lost heads, ended memory, stacks, sweeps into a store.
 long: install
 	$(BIN)/python -m pytest -m long
 

@@ -28,7 +28,7 @@ def mark(tmp_path: Path) -> Iterator[str]:
     World(tmp_path, mark=value).end()  # what the program left, if it was ended itself
 
 
-@pytest.mark.long
+@pytest.mark.services
 @pytest.mark.timeout(1200)  # on a busy machine
 def test_forty_runs_end_as_undisturbed_whatever_is_killed(tmp_path: Path, mark: str) -> None:
     program = Path(__file__).with_name("chaos.py")
