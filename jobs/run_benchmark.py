@@ -22,6 +22,7 @@ from jobs.outcome import say, tell_outcome, tell_throughput
 from jobs.progress import ProgressLine
 from pipeline import environment, results, running
 from pipeline.benchmark import Benchmark
+from pipeline.files import remove_unfinished
 from pipeline.lock import only_driver
 from pipeline.places import Place, each
 from pipeline.sweep.events import Event
@@ -137,6 +138,7 @@ def run_benchmark(
                 todo, images, pools, benchmark, places, device=device, care=care, checked=checked
             )
             failed |= _follow(events, left, places, tracker, taken=taken, console=console)
+            remove_unfinished(out)
     return tell_outcome(benchmark, out, runs, failed, console)
 
 

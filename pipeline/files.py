@@ -38,6 +38,14 @@ def write_whole(place: Place, data: bytes | pa.Buffer) -> None:
         raise
 
 
+def remove_unfinished(out: Place) -> None:
+    """Removes what killed processes left of files that they were writing into the folders of `out`,
+    where nobody may be writing any more. In a store nothing is left by half."""
+    if isinstance(out, Path):
+        for path in out.glob("*/.*.tmp"):
+            path.unlink(missing_ok=True)
+
+
 def write_text(place: Place, text: str) -> None:
     """Writes `text` to `place` whole or not at all."""
     write_whole(place, text.encode())

@@ -117,16 +117,22 @@ def newcomers_checked(checked: Checked, tell: Callable[[ValueError], None]) -> I
         thread.join(10)
 
 
-def hold_unless_fit(required: Required) -> None:
+def hold_unless_fit(required: Required, tell: Callable[[str], None]) -> None:
     """Returns at once in a worker that has the driver's code and versions.
 
     Another one waits here to be ended, because the driver, which asks every node that joins, ends
-    the sweep and names this one: its runs are neither begun nor counted as failed.
+    the sweep and names this one: its runs are neither begun nor counted as failed. On a node that
+    fitted before, whose code was changed under the sweep, nobody does; so it is told.
     """
     faults = _faults_here(required)
     if faults:
+        fault = f"node {socket.gethostname()} {'; '.join(faults)}"
+        tell(
+            f"is not begun: {fault}; if that changed after the sweep began, end it with Ctrl-C, "
+            "and the same command goes on"
+        )
         time.sleep(_HELD_SECONDS)
-        raise RuntimeError(f"node {socket.gethostname()} {'; '.join(faults)}")
+        raise RuntimeError(fault)
 
 
 @lru_cache

@@ -116,7 +116,7 @@ def _member(given: dict[str, Any]) -> None:
 
     surroundings: Surroundings = given["surroundings"]
     if surroundings.required:
-        hold_unless_fit(surroundings.required)
+        hold_unless_fit(surroundings.required, logger.warning)
     team = Team.of_this_process()
     on_gpu = surroundings.device == "cuda"
     device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")

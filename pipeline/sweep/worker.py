@@ -71,7 +71,10 @@ def execute_config(
     if one.get("ended"):  # by `Reporter`: Tune lets no callback take back an attempt
         raise RuntimeError("this attempt is not made")
     if surroundings.required:
-        hold_unless_fit(surroundings.required)
+        hold_unless_fit(
+            surroundings.required,
+            lambda note: tune.report({"key": one.get("key"), "notes": [note]}),
+        )
 
     if "runs" in one:
         from pipeline.sweep.stacks import execute_stack_config

@@ -14,7 +14,7 @@ from victims import ROOT, Cluster, World, free_port, kill, parent, raylets, wait
 from pipeline import results, running
 
 pytestmark = [
-    pytest.mark.services,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc"),
 ]

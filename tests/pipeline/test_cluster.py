@@ -21,7 +21,8 @@ from aftermath import differences
 
 from jobs.submitting import without_submission
 from pipeline import results, running
-from pipeline.sweep.nodes import Required, _faults, _look
+from pipeline.sweep import nodes
+from pipeline.sweep.nodes import Required, _faults, _look, hold_unless_fit
 
 pytestmark = pytest.mark.services
 
@@ -323,3 +324,17 @@ def test_what_a_node_lacks_is_named(
     found = list(_faults(required, there, out="/o/.probe"))
     assert len(found) == len(faults)
     assert all(one.startswith(told) for one, told in zip(found, faults, strict=True))
+
+
+def test_worker_whose_code_changed_says_so_before_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = _look()(("fcdd", "torch", "numpy"), [])
+    versions = tuple(here["versions"].items())
+    told: list[str] = []
+    hold_unless_fit(Required(here["code"], versions), told.append)
+    assert told == []
+    monkeypatch.setattr(nodes, "_HELD_SECONDS", 0.0)
+    with pytest.raises(RuntimeError, match="^node .* has other code of fcdd than the driver$"):
+        hold_unless_fit(Required("x", versions), told.append)
+    (line,) = told
+    assert f"node {socket.gethostname()} has other code of fcdd than the driver; if that " in line
+    assert "end it with Ctrl-C, and the same command goes on" in line

@@ -9,6 +9,7 @@ import pytest
 from fcdd.config import Run, flatten
 from pipeline import results
 from pipeline.compact import Compaction, compact, undo
+from pipeline.files import remove_unfinished
 
 
 def test_schema_holds_exactly_the_fields_of_a_run_in_their_order(digits_run: Run) -> None:
@@ -43,6 +44,18 @@ def test_interrupted_writing_leaves_nothing_behind(
     with pytest.raises(OSError, match="No space left"):
         results.write_row(tmp_path, make_row())
     assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(
+    tmp_path: Path, make_row: Any
+) -> None:
+    results.prepare(tmp_path)
+    results.write_row(tmp_path, make_row(key="a" * 16))
+    for part in ("rows", "scores", "failures"):
+        (tmp_path / part / ".x1y2.tmp").write_text("half")
+    remove_unfinished(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
+    assert found == [f"rows/{'a' * 16}.parquet"]
 
 
 def test_corrupt_row_is_named_with_its_remedy(tmp_path: Path, make_row: Any) -> None:
