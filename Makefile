@@ -26,11 +26,11 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest
 
-# Tests that start servers, clusters, browsers and TeX, or kill processes: chaos, ssh launchers.
+# Tests that start servers, clusters, browsers and TeX, or kill processes (chaos).
 services: install
 	$(BIN)/python -m pytest -m services
 
-# Those that take minutes each: full disks, lost heads, ended memory, stacks, sweeps into a store.
+# Those that take minutes each: ssh launchers, nodes that join, full disks, lost heads, ended memory, stacks.
 long: install
 	$(BIN)/python -m pytest -m long
 

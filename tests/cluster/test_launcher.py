@@ -26,7 +26,7 @@ import yaml
 
 from pipeline import results
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = Path(yaml.__file__).parents[1]
