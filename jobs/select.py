@@ -59,8 +59,8 @@ def apply(benchmark: Benchmark, *, settings: Iterable[str], only: Iterable[str])
     """`benchmark` cut to the field=v1,v2 of `only`, then with every field=value of `settings` set.
 
     So a net for FCDD can be set where the spec has baselines too. Runs that become equal are kept
-    once. Raises ValueError for unknown fields, impossible values
-    and for a selection that matches nothing.
+    once. Raises ValueError for unknown fields, impossible values and for a selection that matches
+    nothing.
     """
     from fcdd.config import change
     from pipeline.benchmark import Benchmark
