@@ -156,7 +156,8 @@ def test_missing_and_foreign_scores_are_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="1.parquet cannot be read"):
         rescored(load([folder]), ["image_auroc"])
     path.write_bytes((folder / "rows" / f"{1:016x}.parquet").read_bytes())
-    with pytest.raises(ValueError, match="1.parquet is not a file of this version: columns id"):
+    lacking = r"4 of its 4 columns are missing \(id, class, label, score\)"
+    with pytest.raises(ValueError, match=f"1.parquet is not a file of this version: {lacking}"):
         rescored(load([folder]), ["image_auroc"])
 
 
