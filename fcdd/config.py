@@ -5,9 +5,10 @@ published and mended behaviour defaults to mended. A field added later must defa
 before it existed, so that old rows keep their keys (a test with golden keys holds this).
 """
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
@@ -80,10 +81,19 @@ def change(run: Run, changes: Mapping[str, object]) -> Run:
             nested[path] = json.loads(value.model_dump_json())
             continue
         if path not in known:
-            raise ValueError(f"no field {path!r}; known: {', '.join(known)}")
+            raise ValueError(no_field(path, known))
         part, _, field = path.rpartition(".")
         (nested[part] if part else nested)[field] = value
     return parse(nested)
+
+
+def no_field(name: str, known: Iterable[str]) -> str:
+    """What to say of a dotted field `name` that is none of `known`: the nearest first, then all."""
+    known, last = list(known), name.rpartition(".")[2]
+    near = [field for field in known if field.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    nearest = f"nearest: {', '.join(near)}; " if near else ""
+    return f"no field {name!r}; {nearest}known: {', '.join(known)}"
 
 
 def parse(nested: Mapping[str, object]) -> Run:

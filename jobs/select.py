@@ -92,11 +92,11 @@ def _value(text: str) -> object:
 
 
 def _only(runs: list[Run], field: str, wanted: list[str]) -> list[Run]:
-    from fcdd.config import flatten
+    from fcdd.config import flatten, no_field
 
     known = flatten(runs[0])
     if field not in known:
-        raise ValueError(f"--only: no field {field!r}; known: {', '.join(known)}")
+        raise ValueError(f"--only: {no_field(field, known)}")
     present = sorted({str(flatten(run)[field]) for run in runs})
     unknown = [value for value in wanted if value not in present]
     if unknown:

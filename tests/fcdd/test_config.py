@@ -52,6 +52,9 @@ def test_run_survives_json(digits_run: Run) -> None:
     ("field", "value", "message"),
     [
         ("training.speed", 1, "no field 'training.speed'; known: data.name"),
+        ("lr", 1, "no field 'lr'; nearest: training.lr; known: data.name"),
+        ("trainng.epochs", 1, "nearest: training.epochs; known: data.name"),
+        ("trainng.epoch", 1, "nearest: training.epochs; known: data.name"),
         ("training.lr", -1.0, "training.lr = -1.0: Input should be greater than 0"),
         ("training.lr", float("nan"), "training.lr"),
         ("training.epochs", 1.5, "training.epochs = 1.5"),
