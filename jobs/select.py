@@ -97,11 +97,19 @@ def _only(runs: list[Run], field: str, wanted: list[str]) -> list[Run]:
     known = flatten(runs[0])
     if field not in known:
         raise ValueError(f"--only: {no_field(field, known)}")
-    present = sorted({str(flatten(run)[field]) for run in runs})
-    unknown = [value for value in wanted if value not in present]
+    values = [str(flatten(run)[field]) for run in runs]
+    # A class may be called by its name, unless that is the number of another.
+    classes = field == "data.normal_class"
+    names = [run.data.class_name for run in runs] if classes else values
+    unknown = [value for value in wanted if value not in {*values, *names}]
     if unknown:
+        pairs = dict.fromkeys(zip(values, names, strict=True))
+        present = (value if value == name else f"{value} ({name})" for value, name in pairs)
         raise ValueError(
             f"--only {field}={','.join(wanted)}: no run has {', '.join(unknown)}; "
             f"the spec has {', '.join(present)}"
         )
-    return [run for run in runs if str(flatten(run)[field]) in wanted]
+    chosen = {value for value in wanted if value in values}
+    called = set(wanted) - chosen
+    each = zip(runs, values, names, strict=True)
+    return [run for run, value, name in each if value in chosen or name in called]

@@ -59,6 +59,7 @@ def report(
     """Make the report of one or more output folders: tables (LaTeX, Markdown, CSV, HTML), figures
     and index.html."""
     from pipeline.places import reached
+    from reports.plots import counted
     from reports.tables import Options
     from reports.write import write
 
@@ -77,7 +78,7 @@ def report(
     tables = [path for path in paths if path.name.endswith(".tabular.tex")]
     for path in tables:
         print(path.with_name(path.name.replace(".tabular.tex", ".md")))
-    print(f"{len(tables)} tables, {len(paths)} files in {target}")
+    print(f"{counted(len(tables), 'table')}, {counted(len(paths), 'file')} in {target}")
     if figures:
         print(f"page: {target / 'index.html'}")
 

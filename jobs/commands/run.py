@@ -43,7 +43,7 @@ def run(
         list[str] | None, typer.Option("--set", help="field=value, e.g. training.epochs=5.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="field=v1,v2: only these runs, e.g. seed=0.")
+        list[str] | None, typer.Option(help="field=v1,v2: only these runs, e.g. seed=0,1.")
     ] = None,
     data_root: Annotated[
         Path | None, typer.Option(envvar="FCDD_DATA", help="Folder of the data sets.")

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fcdd.config import flatten
+from fcdd.config import change, flatten
 from jobs.select import apply, load_spec, spec_names
+from pipeline.benchmark import Benchmark
 
 ROOT = Path(__file__).parents[2]
+CLASS = "data.normal_class"
 
 
 def fcdd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -95,6 +97,25 @@ def test_set_and_only_select_runs() -> None:
     assert {run.net.name for run in chosen.runs} == {"FCDD_CNN28_W"}
 
 
+def test_only_takes_a_class_by_name_or_number() -> None:
+    numbers = []
+    for choice in ("weave", "3", "checker,weave", "pebbles,0"):
+        chosen = apply(load_spec("textures"), settings=[], only=[f"{CLASS}={choice}"])
+        numbers.append({run.data.normal_class for run in chosen.runs})
+    assert numbers == [{3}, {3}, {0, 3}, {0, 4}]
+
+
+def test_only_reads_a_number_before_a_name() -> None:
+    own = {"name": "mvtec_layout", "classes": ["1", "0"]}
+    whole = load_spec("textures").runs[0]
+    runs = [
+        change(whole, {f"data.{field}": value for field, value in own.items()} | {CLASS: number})
+        for number in (0, 1)
+    ]
+    chosen = apply(Benchmark("own", tuple(runs)), settings=[], only=[f"{CLASS}=1"])
+    assert [run.data.class_name for run in chosen.runs] == ["0"]
+
+
 def test_only_comes_before_set_whatever_their_order() -> None:
     """The net is one of FCDD's: set in the baselines too, it would be refused."""
     chosen = apply(
@@ -126,6 +147,10 @@ BAD = [
     (("run", "quickstart", "--set", "training.lr"), "is not of the form field=value"),
     (("run", "quickstart", "--set", "training.lr=-1"), "training.lr = -1: Input should be greater"),
     (("run", "quickstart", "--only", "seed=9"), "no run has 9; the spec has 0, 1, 2"),
+    (
+        ("run", "textures", "--only", "data.normal_class=weaves"),
+        "no run has weaves; the spec has 0 (checker), 1 (stripes), 2 (grain), 3 (weave), 4",
+    ),
     (("run", "quickstart", "--address", "ray://h:10001"), "use auto or host:port"),
     (("run", "quickstart", "--runs-per-gpu=0"), "--runs-per-gpu: runs_per_gpu 0 is neither 'auto'"),
     (("run", "quickstart", "--runs-per-gpu=-1"), "nor a whole number of at least 1"),

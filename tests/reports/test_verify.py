@@ -172,7 +172,7 @@ def test_command_exits_1_and_names_every_fault(folder: Path, tmp_path: Path) -> 
     out = tmp_path / "r"
     made = command("report", str(folder), "--out", str(out), "--no-figures")
     assert made.returncode == 0, made.stderr
-    assert "1 tables, 7 files in" in made.stdout
+    assert "1 table, 7 files in" in made.stdout
     right = command("verify", str(out))
     assert right.returncode == 0, right.stderr
     assert "3 cells and 6 files agree with the rows and scores of 6 runs" in right.stdout
