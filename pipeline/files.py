@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from pipeline.places import Place, Stored
 from pipeline.schema import DEFAULTS, SCHEMA
 
+_PREFIX = ".fcdd-"  # of files that are being written
+
 
 def write_whole(place: Place, data: bytes | pa.Buffer) -> None:
     """Writes `data` to `place`: a reader sees all of it or what was there before.
@@ -25,7 +27,7 @@ def write_whole(place: Place, data: bytes | pa.Buffer) -> None:
     if isinstance(place, Stored):
         place.write_bytes(bytes(data))
         return
-    handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=_PREFIX, suffix=".tmp")
     try:
         with open(handle, "wb") as file:
             file.write(data)
@@ -39,11 +41,12 @@ def write_whole(place: Place, data: bytes | pa.Buffer) -> None:
 
 
 def remove_unfinished(out: Place) -> None:
-    """Removes what killed processes left of files that they were writing into the folders of `out`,
-    where nobody may be writing any more. In a store nothing is left by half."""
+    """Removes what killed processes left of files that they were writing into `out` and its
+    folders, where nobody may be writing any more. In a store nothing is left by half."""
     if isinstance(out, Path):
-        for path in out.glob("*/.*.tmp"):
-            path.unlink(missing_ok=True)
+        for pattern in ("", "*/"):
+            for path in out.glob(f"{pattern}{_PREFIX}*.tmp"):
+                path.unlink(missing_ok=True)
 
 
 def write_text(place: Place, text: str) -> None:

@@ -51,11 +51,12 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
 ) -> None:
     results.prepare(tmp_path)
     results.write_row(tmp_path, make_row(key="a" * 16))
-    for part in ("rows", "scores", "failures"):
-        (tmp_path / part / ".x1y2.tmp").write_text("half")
+    for part in ("rows", "scores", "failures", "."):
+        (tmp_path / part / ".fcdd-x1y2.tmp").write_text("half")
+    (tmp_path / ".another's.tmp").write_text("theirs")
     remove_unfinished(tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
-    assert found == [f"rows/{'a' * 16}.parquet"]
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert found == {f"rows/{'a' * 16}.parquet", ".another's.tmp"}
 
 
 def test_corrupt_row_is_named_with_its_remedy(tmp_path: Path, make_row: Any) -> None:

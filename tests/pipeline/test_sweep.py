@@ -175,7 +175,7 @@ def test_interrupted_sweep_keeps_its_rows_and_the_same_command_goes_on(
     rows = {row["key"]: row for row in results.read_rows([out])}
     assert 1 <= len(rows) < 3
 
-    (out / "running" / ".killed.tmp").write_text("{")  # as of a worker killed while it wrote
+    (out / "running" / ".fcdd-killed.tmp").write_text("{")  # as of a worker killed while it wrote
     again = subprocess.run(
         command, capture_output=True, text=True, timeout=200, env=marked_environment
     )
