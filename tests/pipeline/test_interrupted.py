@@ -20,10 +20,9 @@ from jobs.specs.quickstart import base
 from pipeline import results, running
 from pipeline.trial import Trial, execute
 
-pytestmark = [
-    pytest.mark.services,
-    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc"),
-]
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="finds processes in /proc"
+)
 EPOCHS = 60
 CHANGES = {"training.epochs": EPOCHS, "evaluation.test_every": 20}
 SPEC = f"""
@@ -113,6 +112,7 @@ def the_row(out: Path) -> tuple[dict[str, Any], bytes]:
     return {name: value for name, value in row.items() if name not in left_out}, scores
 
 
+@pytest.mark.long  # the chaos test kills as much in CI
 def test_killed_worker_and_killed_driver_give_the_row_of_an_undisturbed_run(
     tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
@@ -140,6 +140,7 @@ def test_killed_worker_and_killed_driver_give_the_row_of_an_undisturbed_run(
     assert the_row(out) == expected
 
 
+@pytest.mark.services
 def test_run_over_its_time_limit_is_stopped_and_named_while_the_others_go_on(
     tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline import results, running
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]  # on a busy machine
+pytestmark = pytest.mark.timeout(600)  # on a busy machine
 DRIVER = """
 import json, os, sys
 from jobs.cli import SWITCHES
@@ -80,6 +80,7 @@ def rows_of(out: Path) -> dict[int, dict[str, Any]]:
     return {int(row["key"], 16): row for row in results.read_rows([out])}
 
 
+@pytest.mark.services
 def test_a_team_makes_the_row_of_one_process(
     tmp_path: Path, marked_environment: dict[str, str]
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_team_makes_the_row_of_one_process(
     assert [*(tmp_path / "team" / "checkpoints").iterdir()] == []
 
 
+@pytest.mark.long
 def test_a_team_that_loses_a_process_goes_on_from_its_checkpoint(
     tmp_path: Path, marked_environment: dict[str, str]
 ) -> None:
