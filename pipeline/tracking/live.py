@@ -67,7 +67,7 @@ class Tracker:
             self._store = self._opened()
         self._events: queue.Queue[Event | _Packed | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-        self._ever_lost = False
+        self._ever_lost = self._given_up = False
         self._try_at = 0.0
         self.lost: str | None = None
         self._thread.start()
@@ -81,6 +81,7 @@ class Tracker:
         self._events.put(None)
         self._thread.join(wait_seconds)
         if self._thread.is_alive():
+            self._given_up = True  # the thread ends, and does not take this for a store lost
             self.lost = f"the store is more than {wait_seconds:g} s behind"
 
     def _opened(self) -> Store:
@@ -93,6 +94,8 @@ class Tracker:
     def _work(self) -> None:
         try:
             while (event := self._next()) is not None:
+                if self._given_up:
+                    return
                 self._keep(event)
                 if self.lost is None:
                     self._attempt(lambda event=event: self._write(event))
