@@ -101,13 +101,14 @@ def _only(runs: list[Run], field: str, wanted: list[str]) -> list[Run]:
     # A class may be called by its name, unless that is the number of another.
     classes = field == "data.normal_class"
     names = [run.data.class_name for run in runs] if classes else values
-    unknown = [value for value in wanted if value not in {*values, *names}]
+    present = {*values, *names}
+    unknown = [value for value in wanted if value not in present]
     if unknown:
         pairs = dict.fromkeys(zip(values, names, strict=True))
-        present = (value if value == name else f"{value} ({name})" for value, name in pairs)
+        shown = (value if value == name else f"{value} ({name})" for value, name in pairs)
         raise ValueError(
             f"--only {field}={','.join(wanted)}: no run has {', '.join(unknown)}; "
-            f"the spec has {', '.join(present)}"
+            f"the spec has {', '.join(shown)}"
         )
     chosen = {value for value in wanted if value in values}
     called = set(wanted) - chosen

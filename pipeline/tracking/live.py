@@ -77,7 +77,8 @@ class Tracker:
         self._events.put(_Packed.of(event) if isinstance(event, Finished) else event)
 
     def close(self, *, wait_seconds: float = 60.0) -> None:
-        """Waits for what is queued, at most `wait_seconds`, then closes the runs still open."""
+        """Waits for what is queued, at most `wait_seconds`, then closes the runs still open;
+        later it gives up and leaves them to `sync`."""
         self._events.put(None)
         self._thread.join(wait_seconds)
         if self._thread.is_alive():

@@ -106,12 +106,9 @@ def test_only_takes_a_class_by_name_or_number() -> None:
 
 
 def test_only_reads_a_number_before_a_name() -> None:
-    own = {"name": "mvtec_layout", "classes": ["1", "0"]}
+    own = {"data.name": "mvtec_layout", "data.classes": ["1", "0"]}
     whole = load_spec("textures").runs[0]
-    runs = [
-        change(whole, {f"data.{field}": value for field, value in own.items()} | {CLASS: number})
-        for number in (0, 1)
-    ]
+    runs = [change(whole, own | {CLASS: number}) for number in (0, 1)]
     chosen = apply(Benchmark("own", tuple(runs)), settings=[], only=[f"{CLASS}=1"])
     assert [run.data.class_name for run in chosen.runs] == ["0"]
 

@@ -18,7 +18,7 @@ from jobs.specs.quickstart import base
 from pipeline import results, running
 from pipeline.trial import Trial, execute
 
-pytestmark = pytest.mark.long  # the chaos test kills workers in CI
+pytestmark = pytest.mark.services
 
 EPOCHS = 150  # more than the 2 s after which a run reports first
 SPEC = f"""
