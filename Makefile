@@ -26,7 +26,7 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest
 
-# Tests that start servers, clusters, browsers and TeX, or kill processes (chaos).
+# Tests that start servers, clusters, browsers and TeX, kill processes (chaos), or read much.
 services: install
 	$(BIN)/python -m pytest -m services
 

@@ -107,6 +107,7 @@ def test_limited_outliers_are_nested_and_seeded(digits_run: Run) -> None:
         outliers(4001, 0)
 
 
+@pytest.mark.services  # a cluster of one node, for a minute
 def test_sweep_fails_loudly_goes_on_and_shows_every_run_in_mlflow(tmp_path: Path) -> None:
     out = tmp_path / "out"
     spec = tmp_path / "mine.py"

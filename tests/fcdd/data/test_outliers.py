@@ -411,6 +411,7 @@ def test_real_mnist_pool_has_60000_images():
 
 
 @pytest.mark.skipif("FCDD_POOL" not in os.environ, reason="FCDD_POOL names no folder or tar")
+@pytest.mark.services  # 60,000 files, for half a minute and more
 def test_real_pool_is_read_whole():
     pool = folder_pool(Path(os.environ["FCDD_POOL"]), GRAY)
     assert pool.images.shape[1:] == GRAY
