@@ -73,7 +73,8 @@ def flatten(run: Run) -> dict[str, Any]:
 
 def change(run: Run, changes: Mapping[str, object]) -> Run:
     """`run` with the dotted fields of `changes` replaced, or whole parts ("net": Net(...)), and
-    validated anew. Raises ValueError."""
+    validated anew. Parts that stay as they are are shared with `run`: a benchmark may hold
+    thousands of runs. Raises ValueError."""
     known = flatten(run)
     nested = json.loads(run.model_dump_json())
     for path, value in changes.items():
@@ -84,7 +85,9 @@ def change(run: Run, changes: Mapping[str, object]) -> Run:
             raise ValueError(no_field(path, known))
         part, _, field = path.rpartition(".")
         (nested[part] if part else nested)[field] = value
-    return parse(nested)
+    changed = {path.partition(".")[0] for path in changes}
+    same = {name: part for name, part in run if isinstance(part, Part) and name not in changed}
+    return parse(nested).model_copy(update=same)
 
 
 def no_field(name: str, known: Iterable[str]) -> str:

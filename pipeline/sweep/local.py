@@ -21,7 +21,7 @@ from fcdd.data.task import Images, Pool
 from pipeline.benchmark import Resources
 from pipeline.sweep.cluster import head_watched, whole_node
 from pipeline.sweep.events import Event, Failed, Finished
-from pipeline.sweep.memory import ended_workers_told
+from pipeline.sweep.memory import Forgetting, ended_workers_told, trials_not_saved
 from pipeline.sweep.nodes import Checked, newcomers_checked
 from pipeline.sweep.order import NewestFirst
 from pipeline.sweep.planned import Planned as Planned
@@ -242,7 +242,11 @@ def _fit(
         trainable,
         lambda config: tune.PlacementGroupFactory([{"CPU": config["trial"]["threads"], **slot}]),
     )
-    with tempfile.TemporaryDirectory(prefix="fcdd-tune-") as storage, ended_workers_told():
+    with (
+        tempfile.TemporaryDirectory(prefix="fcdd-tune-") as storage,
+        ended_workers_told(),
+        trials_not_saved(),
+    ):
         tune.Tuner(
             trainable,
             param_space={"trial": {}},
@@ -260,7 +264,7 @@ def _fit(
             run_config=tune.RunConfig(
                 storage_path=storage,
                 verbose=0,
-                callbacks=[reporter],
+                callbacks=[reporter, Forgetting()],
                 failure_config=tune.FailureConfig(max_failures=max_failures - 1),
             ),
         ).fit()

@@ -9,13 +9,23 @@ class NewestFirst(FIFOScheduler):
 
     Tune's own order gives it the oldest. That is the one for which a new worker is about to start,
     which Tune then ends: where runs end faster than workers start (short runs, or many slots), a
-    node that joins, or a slot whose worker was lost, would never get to work (seen).
+    node that joins, or a slot whose worker was lost, would never get to work (seen). The choice
+    costs the same whether a sweep has ten runs or ten thousand.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._new: list[Trial] = []  # pending at its end; inside, some may have begun
+        self._lost: list[Trial] = []
+
+    def on_trial_add(self, tune_controller, trial: Trial) -> None:
+        """Tune adds a trial that has lost its worker once more."""
+        (self._lost if trial.num_failures else self._new).append(trial)
+
     def choose_trial_to_run(self, tune_controller) -> Trial | None:
-        pending = (t for t in tune_controller.get_live_trials() if t.status == Trial.PENDING)
-        lost = [trial for trial in pending if trial.num_failures]
-        if lost:
-            return min(lost, key=lambda trial: trial.trial_id)
-        newest = reversed(tune_controller.get_trials())
-        return next((trial for trial in newest if trial.status == Trial.PENDING), None)
+        self._lost = [trial for trial in self._lost if trial.status == Trial.PENDING]
+        if self._lost:
+            return min(self._lost, key=lambda trial: trial.trial_id)
+        while self._new and self._new[-1].status != Trial.PENDING:
+            self._new.pop()
+        return self._new[-1] if self._new else None

@@ -49,9 +49,10 @@ class Reporter(tune.Callback):
     ) -> None:
         for note in result.get("notes", ()):
             logger.warning("run %s: %s", result["key"], note)
-        key, epochs = _key(trial), result.get("epochs", [])
-        if result.get("row"):
-            self._events.put(Finished(key, json.loads(result["row"]), epochs))
+        # Taken out: the last result of each trial stays with Tune for good.
+        key, row, epochs = _key(trial), result.pop("row", None), result.pop("epochs", [])
+        if row:
+            self._events.put(Finished(key, json.loads(row), epochs))
         elif epochs:
             self._events.put(Progressed(key, epochs))
 

@@ -185,9 +185,9 @@ class StackReporter(tune.Callback):
     ) -> None:
         for note in result.get("notes", ()):
             logger.warning("stack of run %s: %s", _keys(trial)[0], note)
-        for key, epochs in result.get("epochs", {}).items():
+        for key, epochs in result.pop("epochs", {}).items():
             self._events.put(Progressed(key, epochs))
-        for row in result.get("rows", ()):
+        for row in result.pop("rows", ()):
             self._end(Finished(row["key"], row))
         for key, message in result.get("failed", {}).items():
             self._end(Failed(key, message))

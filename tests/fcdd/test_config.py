@@ -87,3 +87,14 @@ def test_flatten_names_fields_with_dots(digits_run: Run) -> None:
     assert flat["training.lr"] == 1e-3
     assert flat["seed"] == 7
     assert not any(isinstance(value, dict) for value in flat.values())
+
+
+def test_change_shares_the_parts_it_leaves_and_validates_them_anew(digits_run: Run) -> None:
+    changed = change(digits_run, {"training.epochs": 7, "seed": 5})
+    assert changed == parse(json.loads(changed.model_dump_json()))
+    assert (changed.training.epochs, changed.seed) == (7, 5)
+    assert changed.net is digits_run.net
+    assert changed.training is not digits_run.training
+    assert digits_run.training.epochs != 7
+    net = change(digits_run, {"net": digits_run.net.model_copy(update={"bias": True})}).net
+    assert net.bias

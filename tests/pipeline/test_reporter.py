@@ -1,5 +1,6 @@
 """What becomes of a run that Tune gave up."""
 
+import json
 import queue
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,18 @@ def test_run_whose_worker_was_lost_after_its_row_is_finished(
     assert running.read(tmp_path) == {}
     assert list((tmp_path / "checkpoints").iterdir()) == []
     assert results.failed_keys(tmp_path) == set()
+
+
+def test_row_and_epochs_go_into_the_event_and_leave_the_result_that_tune_keeps(
+    tmp_path: Path, make_row: Callable[..., dict[str, Any]]
+) -> None:
+    events: queue.Queue[Any] = queue.Queue()
+    trial = SimpleNamespace(config={"trial": {"key": KEY}})
+    row, epochs = make_row(key=KEY), [{"epoch": 1}]
+    result = {"row": json.dumps(row), "epochs": epochs, "done": True}
+    Reporter(events, tmp_path).on_trial_result(1, [], trial, result)
+    assert list(events.queue) == [Finished(KEY, row, epochs)]
+    assert result == {"done": True}
 
 
 def test_lost_worker_that_is_replaced_is_logged_and_one_that_raised_is_not(

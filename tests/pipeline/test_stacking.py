@@ -138,7 +138,7 @@ def test_events_are_those_of_single_runs_and_an_end_is_told_once(
     results.write_row(tmp_path, row)
     result = {"epochs": {KEYS[1]: epochs}, "notes": [], "rows": [row], "failed": {KEYS[1]: "x"}}
     for _ in range(2):  # as from a worker that was lost before it was told that it was heard
-        reporter.on_trial_result(1, [], trial, result)
+        reporter.on_trial_result(1, [], trial, dict(result))
     results.write_row(tmp_path, make_row(key=KEYS[2]))
     reporter.on_trial_complete(1, [], trial)
     assert list(events.queue) == [
