@@ -42,14 +42,15 @@ ip link set eth0 up
 ip address add "$2/24" dev eth0
 ip route add default via "$3"
 mount -t tmpfs tmpfs /run
-mkdir /run/sshd
+mkdir /run/sshd /run/packages
+mount --bind "$6" /run/packages  # which may lie below the /tmp that is hidden next
 mount --bind "$4/home" /home
 mount --bind "$4/shared" /mnt
 mount --bind "$4/etc/passwd" /etc/passwd
 mount --bind "$4/tmp" /tmp
 "$5" -m venv /home/fcdd-venv
 /home/fcdd-venv/bin/pip uninstall -qy setuptools 2> /dev/null || true
-echo "$6" > "$(echo /home/fcdd-venv/lib/python3*/site-packages)/installed.pth"
+echo /run/packages > "$(echo /home/fcdd-venv/lib/python3*/site-packages)/installed.pth"
 printf '#!/home/fcdd-venv/bin/python\nfrom ray.scripts.scripts import main\nmain()\n' \
     > /home/fcdd-venv/bin/ray
 chmod +x /home/fcdd-venv/bin/ray

@@ -23,7 +23,7 @@ from pipeline.trial import Trial, execute
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="finds processes in /proc"
 )
-EPOCHS = 60
+EPOCHS = 300  # the workers of a driver that was killed live on for seconds
 CHANGES = {"training.epochs": EPOCHS, "evaluation.test_every": 20}
 SPEC = f"""
 from jobs.specs.quickstart import base

@@ -21,7 +21,7 @@ import phases
 import streams
 import sweeps
 import torch
-from figures import short, table
+from figures import Figure, short, table
 
 from jobs.cli import SWITCHES
 from pipeline.environment import machine
@@ -117,23 +117,28 @@ def _stream(options: argparse.Namespace) -> str:
 
 
 def _overhead(options: argparse.Namespace) -> str:
-    before, num = _load(), 40 if options.quick else 120
-    wall, beyond = sweeps.overhead(num)
+    before, num, n = _load(), 40 if options.quick else 120, 1 if options.quick else 3
+    walls, beyonds = zip(*(sweeps.overhead(num) for _ in range(n)), strict=True)
     return (
-        f"`fcdd run` of {num} trivial runs, rows, scores and MLflow on, n = 1 ({before}): "
-        f"{wall:.0f} ms of wall time per run in its second half, {beyond:.0f} ms of it beyond "
-        f"training and evaluation on {os.cpu_count()} cores."
+        f"`fcdd run` of {num} trivial runs, rows, scores and MLflow on ({before}): {Figure(walls)} "
+        f"ms of wall time per run in its second half, {Figure(beyonds)} ms of it beyond training "
+        f"and evaluation on {os.cpu_count()} cores."
     )
 
 
 def _parallel(options: argparse.Namespace) -> str:
     n, before = (1 if options.quick else 3), _load()
     rows = []
-    for spec in ("fmnist_small", "fmnist"):
-        figures = sweeps.side_by_side(spec, n=n, train_seconds=2.0 if options.quick else 4.0)
-        rows.append([spec, *map(str, figures)])
-    header = ["spec", "one process, images/s", "two together", "two : one"]
-    header += ["one process of two threads"]
+    for what, unit in {
+        "product": "matrix product in the cache, GFLOP/s",
+        "copy": "copy beyond the cache, GB/s",
+        "fmnist_small": "`fmnist_small`, images/s",
+        "fmnist": "`fmnist`, images/s",
+        "cifar10": "`cifar10`, images/s",
+    }.items():
+        figures = sweeps.side_by_side(what, n=n, each_seconds=2.0 if options.quick else 4.0)
+        rows.append([unit, *map(str, figures)])
+    header = ["what", "one process", "two together", "two : one", "one process of two threads"]
     return f"Two processes of one thread against one ({before}):\n\n{table(header, rows)}"
 
 

@@ -57,6 +57,25 @@ while time.perf_counter() - started < float(sys.argv[2]):
     images += 64
 print(images / (time.perf_counter() - started), flush=True)
 """
+_MACHINE = """
+import sys, time, torch
+
+torch.set_num_threads(int(sys.argv[3]))
+if sys.argv[1] == "product":
+    a = torch.randn(1024, 1024)
+    work, each = (lambda: a @ a), 2e-9 * 1024**3
+else:
+    a, b = torch.zeros(2**25), torch.zeros(2**25)
+    work, each = (lambda: b.copy_(a)), 8e-9 * 2**25
+work()
+print("ready", flush=True)
+sys.stdin.readline()
+started, done = time.perf_counter(), 0.0
+while time.perf_counter() - started < float(sys.argv[2]):
+    work()
+    done += each
+print(done / (time.perf_counter() - started), flush=True)
+"""
 
 
 def overhead(num: int) -> tuple[float, float]:
@@ -103,22 +122,28 @@ def _draw(root: Path) -> None:
             Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
-def side_by_side(spec: str, *, n: int, train_seconds: float) -> list[Figure]:
-    """Images/s of one process of one thread, of two such together, the ratio of the second to the
-    first, and images/s of one process of two threads; taken in turn n times."""
+def side_by_side(what: str, *, n: int, each_seconds: float) -> list[Figure]:
+    """Images/s, training the first run of spec `what`, of one process of one thread, of two such
+    together, the ratio of the second to the first, and images/s of one process of two threads;
+    taken in turn n times. What the machine itself gives: GFLOP/s of a matrix "product" that stays
+    in the cache, and GB/s read and written by a "copy" that does not."""
+    script = _MACHINE if what in ("product", "copy") else _TRAIN
     alone, both, wide = [], [], []
     for _ in range(n):
-        alone.append(sum(_train(spec, 1, train_seconds)))
-        both.append(sum(_train(spec, 2, train_seconds)))
-        wide.append(sum(_train(spec, 1, train_seconds, threads=2)))
+        alone.append(sum(_together(script, what, 1, each_seconds)))
+        both.append(sum(_together(script, what, 2, each_seconds)))
+        wide.append(sum(_together(script, what, 1, each_seconds, threads=2)))
     ratios = [b / a for a, b in zip(alone, both, strict=True)]
     return [Figure(tuple(values)) for values in (alone, both, ratios, wide)]
 
 
-def _train(spec: str, processes: int, train_seconds: float, *, threads: int = 1) -> list[float]:
+def _together(
+    script: str, what: str, processes: int, each_seconds: float, *, threads: int = 1
+) -> list[float]:
+    """What each of the processes told that began at once."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", _TRAIN, spec, str(train_seconds), str(threads)],
+            [sys.executable, "-c", script, what, str(each_seconds), str(threads)],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
@@ -130,7 +155,7 @@ def _train(spec: str, processes: int, train_seconds: float, *, threads: int = 1)
     for process in started:
         assert process.stdout is not None and process.stdin is not None
         if process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"the training process of {spec} ended before it was ready")
+            raise RuntimeError(f"the process of {what} ended before it was ready")
     for process in started:
         assert process.stdin is not None
         process.stdin.write("go\n")

@@ -66,7 +66,7 @@ def report(world: World, folder: Stored | Path, name: str) -> dict[str, bytes]:
 def test_interrupted_sweep_in_a_store_ends_with_the_rows_and_the_table_of_a_local_one(
     world: World, stored: Stored, server: Server
 ) -> None:
-    spec = write_spec(world, runs=3, epochs=30)
+    spec = write_spec(world, runs=3, epochs=200)  # longer than the second driver needs to be told
     command = ("run", spec, "--out", str(stored), *OFTEN)
     sweep = world.fcdd("first", *command)
     in_training(world, "first", stored, sweep)
