@@ -18,6 +18,8 @@ _CONNECT_SECONDS = 5.0
 _LONGEST = 300  # characters of what a store says
 _SILENCE_SECONDS = {False: 30.0, True: 15.0}  # of an attempt, hasty or not
 
+opened: set[str] = set()  # roots of the stores that this process has opened
+
 
 class StoreError(OSError, ValueError):
     """What an object store did not do: trouble of a disk to whom that concerns, and to a user one
@@ -49,6 +51,7 @@ def open_store(root: str, query: str, *, hasty: bool) -> tuple[Any, str]:
 
     Raises ValueError for a scheme or an option that nobody knows.
     """
+    opened.add(root)
     scheme, _, netloc = root.partition("://")
     if scheme == "s3":
         return _s3(root, _options(root, query, _S3_QUERY), hasty=hasty), netloc

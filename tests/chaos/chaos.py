@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -18,20 +19,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from aftermath import children, differences
 from kills import VICTIMS, Kill, Moment, draw
 from victims import MARK, Cluster, Server, World, kill, parent, wait
 
+from fcdd.config import change
+from fcdd.data.load import load
+from fcdd.data.outliers import load_pool
 from jobs.cli import SWITCHES
-from pipeline import running
+from jobs.specs.quickstart import base
+from pipeline import results, running
+from pipeline.trial import Trial, execute
 
-EPOCHS = 40
-_SPEC = f"""
+_EPOCHS, _RUN_SECONDS = 40, 4.0  # of a run, at least: all kills have to happen before the end
+_SPEC = """
 from jobs.specs.quickstart import base
 from fcdd.config import change
 from pipeline.benchmark import Benchmark, expand
-short = change(base, {{"training.epochs": {EPOCHS}}})
-runs = expand(short, {{"seed": range(400), "data.normal_class": range(10)}})
+short = change(base, {"training.epochs": EPOCHS})
+runs = expand(short, {"seed": range(400), "data.normal_class": range(10)})
 benchmark = Benchmark("chaos", runs[:NUM])
 """
 _KILLS = {"worker": 12, "server": 4, "node": 2, "driver": 2}
@@ -52,7 +59,8 @@ def main() -> int:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     spec = options.folder.resolve() / "chaos.py"
-    spec.write_text(_SPEC.replace("NUM", str(options.runs)))
+    epochs = max(_EPOCHS, round(_RUN_SECONDS / seconds_of_an_epoch()))
+    spec.write_text(_SPEC.replace("NUM", str(options.runs)).replace("EPOCHS", str(epochs)))
     undisturbed = options.folder.resolve() / "undisturbed"
     sweep_undisturbed(World(options.folder.resolve(), mark=options.mark), spec, undisturbed)
     wrong = 0
@@ -72,6 +80,21 @@ def main() -> int:
             print(f"its logs and results: {folder}", flush=True)
     print(f"{options.times - wrong} of {options.times} rounds sound")
     return 1 if wrong else 0
+
+
+def seconds_of_an_epoch() -> float:
+    """How long one of the sweep's takes this machine, with nothing beside it."""
+    run = change(base, {"training.epochs": 10})
+    pool = load_pool("photographs", (1, 28, 28), root=None, pool=None)
+    with tempfile.TemporaryDirectory(prefix="fcdd-chaos-") as folder:
+        results.prepare(Path(folder))
+        row = execute(
+            Trial("0" * 16, run, load(run.data, None), pool),
+            out=Path(folder),
+            device=torch.device("cpu"),
+            commit={"commit": "0" * 40, "dirty": False},
+        )
+    return row["train_seconds"] / 10
 
 
 def sweep_undisturbed(world: World, spec: Path, out: Path) -> None:

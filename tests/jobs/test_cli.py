@@ -215,3 +215,27 @@ def test_help_names_the_specs() -> None:
     assert done.returncode == 0
     for name in spec_names():
         assert name in done.stdout
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_process_that_opened_a_store_leaves_without_taking_python_apart(opened: bool) -> None:
+    """pyarrow's threads outlive that now and then, which aborts a command that has succeeded."""
+    program = f"""
+import atexit, os, sys
+from jobs import __main__
+from pipeline import stores
+
+class Kept:
+    def __del__(self, write=os.write):
+        write(1, b"taken apart\\n")
+
+sys.kept = Kept()
+atexit.register(print, "said goodbye", flush=True)
+__main__.app = lambda: sys.exit(3)
+if {opened}:
+    stores.opened.add("s3://bucket")
+__main__.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == "said goodbye\n" + ("" if opened else "taken apart\n")
