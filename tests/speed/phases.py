@@ -116,20 +116,21 @@ def measure(run: Run, *, device: torch.device, n: int) -> Phases:
 
 
 def ceiling(device: torch.device, *, n: int) -> Figure:
-    """FLOP per second of the best of a few float32 matrix products, with the threads set; each by
-    the library for products, and by that for convolutions (of kernels of one pixel), which on some
-    CPUs uses wider instructions."""
+    """FLOP per second of the best of a few float32 matrix products, with the threads set: square
+    ones by the library for products, and all pixels of a batch by a matrix of channels, by the
+    library for convolutions, which on some CPUs uses wider instructions."""
+    cpu = device.type == "cpu"
     found = []
-    for side in (512, 1024, 2048) if device.type == "cpu" else (4096, 8192):
+    for side in (512, 1024, 2048) if cpu else (4096, 8192):
         a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
-        pixels = a.T.reshape(1, side, 32, side // 32).to(memory_format=torch.channels_last)
-        kernels = b.reshape(side, side, 1, 1)
-        with torch.inference_mode():
-            for work in (
-                lambda a=a, b=b: a @ b,
-                lambda pixels=pixels, kernels=kernels: conv2d(pixels, kernels),
-            ):
-                found.append(per_second(2 * side**3, seconds(work, device, n=n)))
+        taken = seconds(lambda a=a, b=b: a @ b, device, n=n)
+        found.append(per_second(2 * side**3, taken))
+    images, channels, side = (16, 256, 32) if cpu else (64, 512, 64)
+    pixels = torch.randn(images, channels, side, side, device=device)
+    pixels = pixels.to(memory_format=torch.channels_last)
+    kernels = torch.randn(channels, channels, 1, 1, device=device)
+    taken = seconds(lambda: conv2d(pixels, kernels), device, n=n)
+    found.append(per_second(2 * images * side**2 * channels**2, taken))
     return max(found, key=lambda figure: figure.median)
 
 
