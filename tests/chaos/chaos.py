@@ -4,7 +4,7 @@ had happened.
 python tests/chaos/chaos.py --folder DIR            one round: 40 runs, 12 workers, 4 servers,
                                                     2 nodes and 2 drivers killed
 python tests/chaos/chaos.py --folder DIR --times 10 ten rounds, each with another seed
-options: --seed, --runs, --worker, --server, --node, --driver (how many)
+options: --seed, --runs, --worker, --server, --node, --driver (how many), --run-seconds
 """
 
 import argparse
@@ -32,7 +32,7 @@ from jobs.specs.quickstart import base
 from pipeline import results, running
 from pipeline.trial import Trial, execute
 
-_EPOCHS, _RUN_SECONDS = 40, 4.0  # of a run, at least: all kills have to happen before the end
+_EPOCHS = 40  # of a run, at least
 _SPEC = """
 from jobs.specs.quickstart import base
 from fcdd.config import change
@@ -53,13 +53,19 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=1, help="rounds")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument(
+        "--run-seconds",
+        type=float,
+        default=4.0,
+        help="how long a run lasts, at least: all kills have to happen before the end",
+    )
     parser.add_argument("--mark", default=uuid.uuid4().hex, help=f"value of {MARK}")
     for victim in VICTIMS:
         parser.add_argument(f"--{victim}", type=int, default=_KILLS[victim], help="kills")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     spec = options.folder.resolve() / "chaos.py"
-    epochs = max(_EPOCHS, round(_RUN_SECONDS / seconds_of_an_epoch()))
+    epochs = max(_EPOCHS, round(options.run_seconds / seconds_of_an_epoch()))
     spec.write_text(_SPEC.replace("NUM", str(options.runs)).replace("EPOCHS", str(epochs)))
     undisturbed = options.folder.resolve() / "undisturbed"
     sweep_undisturbed(World(options.folder.resolve(), mark=options.mark), spec, undisturbed)

@@ -1,5 +1,6 @@
 """A team of two processes against one, through gloo on the CPU."""
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,6 +38,7 @@ def member(rank: int, size: int, port: int, work: Callable[..., None], given: An
         work(Team.of_this_process(), *given)
     finally:
         dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo may outlive Python's end, which then aborts (seen once)
 
 
 def together(work: Callable[..., None], *given: Any, size: int = 2) -> None:
