@@ -1,6 +1,7 @@
 """What a sweep came to, told at its end."""
 
 import shlex
+import statistics
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -21,12 +22,12 @@ def tell_throughput(out: Place, keys: Collection[str], started: float, console: 
         return
     seconds = time.perf_counter() - started
     images = sum(row["train_images_per_second"] * row["train_seconds"] for row in rows)
-    each = sorted(row["train_images_per_second"] for row in rows)
+    each = [row["train_images_per_second"] for row in rows]
     say(
         console,
         f"{len(rows)} run{'s' * (len(rows) > 1)} in {seconds:.0f} s; training one run: "
-        f"{each[len(each) // 2]:,.0f} images/s (median of {len(each)}, {each[0]:,.0f} to "
-        f"{each[-1]:,.0f}); whole sweep with start and evaluation: "
+        f"{statistics.median(each):,.0f} images/s (median of {len(each)}, {min(each):,.0f} to "
+        f"{max(each):,.0f}); whole sweep with start and evaluation: "
         f"{images / seconds:,.0f} images/s",
     )
 

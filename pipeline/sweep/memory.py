@@ -24,11 +24,8 @@ def ended_workers_told() -> Iterator[None]:
             exception = RayActorError(error_msg=str(exception))
         known(self, tracked_actor_task, exception)
 
-    setattr(RayActorManager, "_actor_task_failed", told)  # noqa: B010
-    try:
+    with _replaced(RayActorManager, "_actor_task_failed", told):
         yield
-    finally:
-        setattr(RayActorManager, "_actor_task_failed", known)  # noqa: B010
 
 
 @contextmanager
@@ -36,12 +33,18 @@ def trials_not_saved() -> Iterator[None]:
     """Within it Tune writes down the state of a sweep without that of its trials, which nobody
     would read: rows are the truth. Of each trial it keeps what it wrote, 9 kB at the start and 20
     at the end."""
-    known = TuneController._get_trial_checkpoints
-    setattr(TuneController, "_get_trial_checkpoints", lambda self: {})  # noqa: B010
+    with _replaced(TuneController, "_get_trial_checkpoints", lambda self: {}):
+        yield
+
+
+@contextmanager
+def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+    known = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(TuneController, "_get_trial_checkpoints", known)  # noqa: B010
+        setattr(owner, name, known)
 
 
 class Forgetting(tune.Callback):

@@ -1,12 +1,19 @@
+import io
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fcdd.config import change, flatten
+from jobs.outcome import tell_throughput
 from jobs.select import apply, load_spec, spec_names
+from pipeline import results
 from pipeline.benchmark import Benchmark
 
 ROOT = Path(__file__).parents[2]
@@ -239,3 +246,17 @@ __main__.main()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout == "said goodbye\n" + ("" if opened else "taken apart\n")
+
+
+def test_throughput_of_an_even_number_of_runs_is_told_by_their_median(
+    tmp_path: Path, make_row: Callable[..., dict[str, Any]]
+) -> None:
+    results.prepare(tmp_path)
+    speeds = {"a" * 16: 300.0, "b" * 16: 100.0}
+    for key, speed in speeds.items():
+        row = make_row(key=key, train_images_per_second=speed, train_seconds=1.0)
+        results.write_row(tmp_path, row)
+    said = io.StringIO()
+    tell_throughput(tmp_path, speeds, time.perf_counter() - 2, Console(file=said, width=300))
+    told = "2 runs in 2 s; training one run: 200 images/s (median of 2, 100 to 300)"
+    assert told in said.getvalue()

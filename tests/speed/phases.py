@@ -118,7 +118,7 @@ def measure(run: Run, *, device: torch.device, n: int) -> Phases:
 def ceiling(device: torch.device, *, n: int) -> Figure:
     """FLOP per second of the best of a few float32 matrix products, with the threads set: square
     ones by the library for products, and all pixels of a batch by a matrix of channels, by the
-    library for convolutions, which on some CPUs uses wider instructions."""
+    library for convolutions, which on some CPUs is twice as fast."""
     cpu = device.type == "cpu"
     found = []
     for side in (512, 1024, 2048) if cpu else (4096, 8192):
