@@ -23,7 +23,7 @@ SPEC = """
 from jobs.specs.quickstart import base
 from fcdd.config import change
 from pipeline.benchmark import Benchmark, expand
-benchmark = Benchmark("mine", expand(change(base, {"training.epochs": 400}), {"seed": range(3)}))
+benchmark = Benchmark("mine", expand(change(base, {"training.epochs": 1_000}), {"seed": range(3)}))
 """
 _HOLD = f"""
 import sys
