@@ -202,6 +202,7 @@ def statuses(out: Path) -> dict[str, int]:
     parents = client.search_runs([experiment.experiment_id], "tags.role = 'benchmark'")
     assert len(parents) == 1
     for child in children:
+        assert client.list_artifacts(child.info.run_id) == []  # nothing is uploaded, so no pickle
         assert child.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         assert {"dataset", "class", "seed", "method", "key"} <= set(child.data.tags)
         if child.info.status == "FINISHED":
