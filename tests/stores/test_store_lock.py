@@ -134,8 +134,11 @@ def test_claim_of_one_who_died_within_is_removed_when_it_is_old(
 def test_driver_that_was_taken_over_learns_of_it_and_leaves_the_lock(stored: Stored) -> None:
     with only_driver(stored, beat_seconds=0.05) as taken:
         assert not taken.wait(0.5)
-        lock.write_text(stored / "driver.json", json.dumps({"token": "another"}))
-        assert taken.wait(10)
+        for _ in range(50):  # as its heartbeats do: the first may cross one of ours
+            lock.write_text(stored / "driver.json", json.dumps({"token": "another"}))
+            if taken.wait(0.2):
+                break
+        assert taken.is_set()
     assert read_driver(stored) == {"token": "another"}
 
 
