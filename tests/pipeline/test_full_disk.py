@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ SPEC = """
 from jobs.specs.quickstart import base
 from fcdd.config import change
 from pipeline.benchmark import Benchmark, expand
-benchmark = Benchmark("mine", expand(change(base, {"training.epochs": 200}), {"seed": range(4)}))
+benchmark = Benchmark("mine", expand(change(base, {"training.epochs": 200}), {"seed": range(6)}))
 """
-# Runs are many times as long as what is between two checkpoints, and two wait while two run, on
+# Runs are many times as long as what is between two checkpoints, and four wait while two run, on
 # machines of any speed and size.
 CHECKPOINTS = ("--checkpoint-every", "0.1s")
-TWO_SLOTS = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
+TWO_SLOTS = '{"CPU": 2}'
 
 
 @pytest.fixture
@@ -65,7 +66,8 @@ def test_full_disk_fails_runs_by_name_and_the_same_command_completes_them(
     spec, out = world.folder / "mine.py", small_disk / "out"
     spec.write_text(SPEC)
     command = ("run", str(spec), "--device", "cpu", *CHECKPOINTS, "--out")
-    driver = world.fcdd("driver", *command, str(out), **TWO_SLOTS)
+    sweep = partial(world.fcdd, RAY_OVERRIDE_RESOURCES=TWO_SLOTS)
+    driver = sweep("driver", *command, str(out))
     wait(
         lambda: driver.poll() is not None or bool([*out.glob("checkpoints/*/*.safetensors")]),
         lambda: world.said("driver"),
@@ -91,15 +93,15 @@ def test_full_disk_fails_runs_by_name_and_the_same_command_completes_them(
     assert {row["key"] for row in results.read_rows([out])} == rows  # all whole
     assert [*out.rglob(".*.tmp"), *out.rglob("*.part")] == []
 
-    again = world.fcdd("again", *command, str(out), **TWO_SLOTS)
+    again = sweep("again", *command, str(out))
     assert again.wait(300) == 0, world.said("again")
-    assert f"4 runs, {len(rows)} done, 0 failed before" in world.said("again")
+    assert f"6 runs, {len(rows)} done, 0 failed before" in world.said("again")
     whole = world.folder / "undisturbed"
-    assert world.fcdd("undisturbed", *command, str(whole), **TWO_SLOTS).wait(300) == 0
+    assert sweep("undisturbed", *command, str(whole)).wait(300) == 0
     assert [*differences(out, whole)] == []
     assert world.fcdd("sync", "mlflow", "sync", str(out)).wait(100) == 0
     counts, keys = children(f"sqlite:///{out / 'mlflow.db'}", "mine")
-    assert (counts, keys) == (Counter(FINISHED=4), 4)
+    assert (counts, keys) == (Counter(FINISHED=6), 6)
 
 
 def test_start_onto_a_full_disk_is_refused_in_one_line(world: World, small_disk: Path) -> None:

@@ -144,7 +144,8 @@ def test_killed_worker_and_killed_driver_give_the_row_of_an_undisturbed_run(
 def test_run_over_its_time_limit_is_stopped_and_named_while_the_others_go_on(
     tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    endless = SPEC.replace(f": {EPOCHS}", ": 100_000").replace(
+    long = ": 100_000, 'training.passes': 30"  # next to nothing of an epoch is not training
+    endless = SPEC.replace(f": {EPOCHS}", long).replace(
         "(one,)", 'one, change(base, {"training.epochs": 2, "seed": 1})'.join("()")
     )
     sweep = start(tmp_path, "--time-limit", "8s", "--checkpoint-every", "1s", text=endless)
@@ -155,7 +156,7 @@ def test_run_over_its_time_limit_is_stopped_and_named_while_the_others_go_on(
     assert results.failed_keys(tmp_path) == {by_seed[0]}
     account = results.failure_path(tmp_path, by_seed[0]).read_text()
     assert account.startswith(f"run {by_seed[0]} failed: it took longer than its time limit")
-    assert " in fit\n" in account  # where it was, whatever of an epoch that is
+    assert "in train_epoch" in account  # where it was
     assert account.endswith("stopped after 8 s, the time limit of a run\n")
     assert list(tmp_path.glob("running/*")) == []
     assert list(tmp_path.glob(f"checkpoints/{by_seed[0]}/checkpoint.safetensors"))
